@@ -1,0 +1,617 @@
+"""BUILD: the Op record and its registry, and the interned, immutable expression.
+
+An expression is a node of a DAG: an :class:`Op` record, operand expressions and static parameters.
+Equal structure is the same object, so ``==`` and ``hash`` are identity and results can be memoised
+by node. Every traversal is iterative: a chain of 100,000 nodes is an ordinary input.
+
+Operators and methods of :class:`Expr` go through :data:`METHODS`, which the rooms above fill
+(``ops``, ``show``, ``sympy_bridge``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import threading
+import unicodedata
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Union
+
+import numpy as np
+
+from symgrad import dims
+from symgrad.dims import Dim, Shape
+from symgrad.errors import ShapeError
+
+__all__ = [
+    "METHODS", "OPS", "Expr", "ExprLike", "Op", "apply", "as_expr", "constant", "free_symbols", "rebuild",
+    "register", "substitute", "symbol", "symbols", "topological",
+]
+
+Kind = str  # "real", "integer" or "boolean"
+KINDS: tuple[Kind, ...] = ("boolean", "integer", "real")
+Params = Mapping[str, Any]
+Array = np.ndarray[Any, Any]
+Rule = Callable[..., Sequence["Expr | None"]]
+ExprLike = Union["Expr", bool, int, float, "np.ndarray[Any, Any]", "np.generic"]
+
+
+def real(*kinds: Kind) -> Kind:
+    """Kind rule: the result is real whatever the operands are."""
+    return "real"
+
+
+def promoted(*kinds: Kind) -> Kind:
+    """Kind rule: NumPy's promotion, and arithmetic on booleans counts."""
+    return KINDS[max(1, *map(KINDS.index, kinds))]
+
+
+def common(*kinds: Kind) -> Kind:
+    """Kind rule: the widest operand's kind."""
+    return KINDS[max(map(KINDS.index, kinds))]
+
+
+def boolean(*kinds: Kind) -> Kind:
+    """Kind rule: true or false."""
+    return "boolean"
+
+
+def integer(*kinds: Kind) -> Kind:
+    """Kind rule: a whole number."""
+    return "integer"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Op:
+    """One operation: everything symgrad knows about it, in one place.
+
+    name        as in NumPy where NumPy has it; also the key in the registry
+    family      "leaf", "elementwise", "reduce", "contract", "movement" or "composite" (see ``expand``)
+    arity       number of operands, ``None`` for any
+    shape       ``shape(*operand_shapes, **params)``; broadcasting unless given
+    kind        ``kind(*operand_kinds)`` (leaves: ``kind(**params)``)
+    derivative  ``derivative(g, y, *operands, **params)``: one expression or ``None`` an operand, linear in ``g``
+    linear      the op is linear in all its operands together: a tangent passes through the op itself
+    evaluate    ``evaluate(*arrays, **params)`` in plain NumPy, dimensions in params already numbers
+    lower       ``lower(b, *values, **params)``: scalar instructions, ``b`` the builder (elementwise ops)
+    expand      ``expand(*operands, **params)``: the op in terms of simpler ones, for the compiler (composites)
+    sympy       dotted name or a function of SymPy operands and params; ``None`` where SymPy has no counterpart
+    text, latex template (``"{0} + {1}"``), or a function ``(strings, params) -> str``; default ``name(a, b)``
+    precedence  binding strength of the text: 100 call, 90 power, 80 unary minus, 70 product, 60 sum,
+                50 comparison, 40 not, 30 and, 20 or
+    domain      an open interval for each operand, where values and derivatives are finite and smooth
+    samples     tuples of operand values (or params-bearing builders) at which the op is tested
+    cost        relative cost of one element: 1 an addition, about 20 a transcendental function
+    """
+
+    name: str
+    family: str = "elementwise"
+    arity: int | None = 1
+    doc: str = ""
+    shape: Callable[..., Shape] | None = None
+    kind: Callable[..., Kind] = real
+    derivative: Rule | None = None
+    linear: bool = False
+    evaluate: Callable[..., Any] | None = None
+    lower: Callable[..., Any] | None = None
+    expand: Callable[..., Expr] | None = None
+    sympy: str | Callable[..., Any] | None = None
+    text: str | Callable[..., str] | None = None
+    latex: str | Callable[..., str] | None = None
+    precedence: int = 100
+    domain: tuple[tuple[float, float], ...] = ()
+    samples: tuple[Any, ...] = ()
+    cost: float = 1.0
+
+    def __repr__(self) -> str:
+        return f"Op({self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_op_named, (self.name,))
+
+
+OPS: dict[str, Op] = {}
+METHODS: dict[str, Callable[..., Any]] = {}
+_ARRAY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy function or ufunc -> builder
+
+
+def register(op: Op) -> Op:
+    """Adds a record to the registry; a name can be taken once."""
+    if op.name in OPS:
+        raise ValueError(f"an op named {op.name!r} exists already")
+    OPS[op.name] = op
+    return op
+
+
+def _op_named(name: str) -> Op:
+    try:
+        return OPS[name]
+    except KeyError:
+        raise LookupError(f"no op named {name!r} here: import or define it (sg.define_op) first") from None
+
+
+# --- interning -------------------------------------------------------------------------------------
+
+_table: weakref.WeakValueDictionary[bytes, Expr] = weakref.WeakValueDictionary()
+_lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def _encode(value: Any) -> bytes:
+    """A parameter as bytes, injective: kinds and bits count (0.0 is not -0.0, 1 is not True)."""
+    if isinstance(value, np.ndarray):
+        return f"array{value.dtype.str}{value.shape}".encode() + value.tobytes()
+    if isinstance(value, float):
+        return b"float" + struct.pack("<d", value)
+    if isinstance(value, tuple):
+        return b"(" + b",".join(map(_encode, value)) + b")"
+    return f"{type(value).__name__}:{value!r}".encode()
+
+
+def _digest(op: Op, parts: Iterable[bytes], params: Params, tag: bytes = b"") -> bytes:
+    h = blake2b(op.name.encode(), digest_size=16)
+    for part in parts:
+        h.update(part)
+    for name, value in params.items():
+        h.update(b"|" + name.encode() + b"=" + _encode(value))
+    h.update(tag)
+    return h.digest()
+
+
+class Expr:
+    """A node. Build with :func:`symbol`, operators and the functions of ``sg``; never mutate.
+
+    ``op``, ``args``, ``params``: the structure. ``shape``, ``kind``: deduced. ``digest``: 128 bits that
+    depend on the structure alone, the same in every process. ``key``: the digest with network tags.
+    """
+
+    __slots__ = ("__weakref__", "args", "digest", "key", "kind", "op", "params", "shape")
+    op: Op
+    args: tuple[Expr, ...]
+    params: Params
+    shape: Shape
+    kind: Kind
+    digest: bytes
+    key: bytes
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Expr:
+        raise TypeError("build expressions with sg.symbol, sg.constant and operators")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("expressions are immutable")
+
+    # structure
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def name(self) -> str:
+        """The name of a symbol or of a named node."""
+        if "name" in self.params:
+            return str(self.params["name"])
+        raise AttributeError(f"only symbols and named nodes have a name, this is a {self.op.name} node")
+
+    @property
+    def free_symbols(self) -> Any:
+        """The symbols it depends on, in order of first appearance: a set that keeps its order."""
+        return free_symbols(self)
+
+    def __copy__(self) -> Expr:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Expr:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_unflatten, (_flatten(self),))
+
+    # what an expression is not
+    def __bool__(self) -> bool:
+        raise TypeError("an expression has no truth value: write sg.where(condition, a, b), & | ~ for logic, and sg.equal to compare")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("an expression is not an array: use sg.stack or sg.concatenate to build tensors, sg.compile to get numbers")
+
+    def _number(self, convert: type) -> Any:
+        if self.op.name != "constant" or self.shape != ():
+            raise TypeError(f"only a constant scalar is a number, this is a {self.op.name} node of shape {dims.format_shape(self.shape)}: use sg.compile or sg.at")
+        return convert(self.params["value"])
+
+    def __float__(self) -> float:
+        return float(self._number(float))
+
+    def __int__(self) -> int:
+        return int(self._number(int))
+
+    def __iter__(self) -> Iterator[Expr]:
+        if not self.shape or not isinstance(self.shape[0], int):
+            raise TypeError(f"cannot iterate over an expression of shape {dims.format_shape(self.shape)}")
+        return (self[i] for i in range(self.shape[0]))
+
+    # NumPy's protocols
+    __array_priority__ = 1000.0
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        builder = _ARRAY_FUNCTIONS.get(ufunc)
+        if builder is None or method != "__call__" or kwargs.get("out") is not None:
+            raise TypeError(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} does not work on expressions")
+        kwargs.pop("out", None)
+        return builder(*inputs, **kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        builder = _ARRAY_FUNCTIONS.get(func)
+        if builder is None:
+            raise TypeError(f"np.{func.__name__} does not work on expressions")
+        return builder(*args, **kwargs)
+
+    # operators and methods: filled in by the rooms above
+    def __add__(self, other: ExprLike) -> Expr: return _call("add", self, other)
+    def __radd__(self, other: ExprLike) -> Expr: return _call("add", other, self)
+    def __sub__(self, other: ExprLike) -> Expr: return _call("sub", self, other)
+    def __rsub__(self, other: ExprLike) -> Expr: return _call("sub", other, self)
+    def __mul__(self, other: ExprLike) -> Expr: return _call("mul", self, other)
+    def __rmul__(self, other: ExprLike) -> Expr: return _call("mul", other, self)
+    def __truediv__(self, other: ExprLike) -> Expr: return _call("div", self, other)
+    def __rtruediv__(self, other: ExprLike) -> Expr: return _call("div", other, self)
+    def __floordiv__(self, other: ExprLike) -> Expr: return _call("floordiv", self, other)
+    def __rfloordiv__(self, other: ExprLike) -> Expr: return _call("floordiv", other, self)
+    def __mod__(self, other: ExprLike) -> Expr: return _call("mod", self, other)
+    def __rmod__(self, other: ExprLike) -> Expr: return _call("mod", other, self)
+    def __pow__(self, other: ExprLike) -> Expr: return _call("pow", self, other)
+    def __rpow__(self, other: ExprLike) -> Expr: return _call("pow", other, self)
+    def __matmul__(self, other: ExprLike) -> Expr: return _call("matmul", self, other)
+    def __rmatmul__(self, other: ExprLike) -> Expr: return _call("matmul", other, self)
+    def __lt__(self, other: ExprLike) -> Expr: return _call("less", self, other)
+    def __le__(self, other: ExprLike) -> Expr: return _call("less_equal", self, other)
+    def __gt__(self, other: ExprLike) -> Expr: return _call("greater", self, other)
+    def __ge__(self, other: ExprLike) -> Expr: return _call("greater_equal", self, other)
+    def __and__(self, other: ExprLike) -> Expr: return _call("logical_and", self, other)
+    def __rand__(self, other: ExprLike) -> Expr: return _call("logical_and", other, self)
+    def __or__(self, other: ExprLike) -> Expr: return _call("logical_or", self, other)
+    def __ror__(self, other: ExprLike) -> Expr: return _call("logical_or", other, self)
+    def __invert__(self) -> Expr: return _call("logical_not", self)
+    def __neg__(self) -> Expr: return _call("neg", self)
+    def __pos__(self) -> Expr: return self
+    def __abs__(self) -> Expr: return _call("abs", self)
+    def __getitem__(self, index: Any) -> Expr: return _call("getitem", self, index)
+
+    @property
+    def T(self) -> Expr:
+        """The transpose: all axes reversed."""
+        return _call("transpose", self)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("sum", self, axis, keepdims)
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("mean", self, axis, keepdims)
+    def var(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("var", self, axis, keepdims=keepdims)
+    def std(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("std", self, axis, keepdims=keepdims)
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("prod", self, axis, keepdims)
+    def max(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("max", self, axis, keepdims)
+    def min(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("min", self, axis, keepdims)
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("argmax", self, axis, keepdims)
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Expr: return _call("argmin", self, axis, keepdims)
+    def cumsum(self, axis: Any = None) -> Expr: return _call("cumsum", self, axis)
+    def clip(self, low: Any = None, high: Any = None) -> Expr: return _call("clip", self, low, high)
+    def dot(self, other: ExprLike) -> Expr: return _call("dot", self, other)
+    def round(self, decimals: int = 0) -> Expr: return _call("round", self, decimals)
+    def reshape(self, *shape: Any) -> Expr: return _call("reshape", self, *shape)
+    def transpose(self, *axes: Any) -> Expr: return _call("transpose", self, *axes)
+
+    def named(self, name: str) -> Expr:
+        """The same value under a name, which formulas, graphs and derivations show."""
+        return _call("named", self, name)
+
+    def to_sympy(self) -> Any:
+        """The SymPy expression (see ``sympy_bridge``)."""
+        return _call("to_sympy", self)
+
+    def latex(self) -> str:
+        """The formula as LaTeX, without delimiters."""
+        return str(_call("latex", self))
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex()}$"
+
+    def __str__(self) -> str:
+        return str(_call("str", self))
+
+    def __repr__(self) -> str:
+        return str(_call("repr", self))
+
+
+def _call(method: str, *args: Any, **kwargs: Any) -> Any:
+    return METHODS[method](*args, **kwargs)
+
+
+def intern_node(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr:
+    """The node of this structure, made if it does not exist. Shape and kind are the caller's promise."""
+    tag = params.get("tag", b"")
+    if tag:
+        params_seen = {k: v for k, v in params.items() if k != "tag"}
+    else:
+        params_seen = params
+    digest = _digest(op, [a.digest for a in args], params_seen)
+    tagged = bool(tag) or any(a.key is not a.digest for a in args)
+    key = _digest(op, [a.key for a in args], params_seen, b"tag" + tag) if tagged else digest
+    with _lock:
+        node = _table.get(key)
+        if node is None:
+            node = object.__new__(Expr)
+            put = object.__setattr__
+            put(node, "op", op)
+            put(node, "args", args)
+            put(node, "params", params)
+            put(node, "shape", shape)
+            put(node, "kind", kind)
+            put(node, "digest", digest)
+            put(node, "key", key)
+            _table[key] = node
+    return node
+
+
+def apply(op: Op, *operands: ExprLike, **params: Any) -> Expr:
+    """The node ``op(*operands)``: shapes and kinds checked, constants folded, interned."""
+    args = tuple(as_expr(a) for a in operands)
+    shapes = [a.shape for a in args]
+    shape = dims.broadcast(op.name, *shapes) if op.shape is None else op.shape(*shapes, **params)
+    kind = op.kind(*[a.kind for a in args])
+    if args and all(a.op is CONSTANT for a in args) and op.family in ("elementwise", "movement", "reduce"):
+        folded = _fold(op, args, params, shape, kind)
+        if folded is not None:
+            return folded
+    return intern_node(op, args, params or _NO_PARAMS, shape, kind)
+
+
+_FOLD_LIMIT = 64  # elements; larger results are computed at run time
+
+
+def _fold(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr | None:
+    if op.evaluate is None or op.name in ("named", "stop_gradient"):
+        return None
+    size = dims.total(shape)
+    if not isinstance(size, int) or size > _FOLD_LIMIT or any(a.params["value"].size > _FOLD_LIMIT for a in args if a.shape):
+        return None
+    values = [a.params["value"] for a in args]
+    with np.errstate(all="ignore"):
+        if kind == "integer" and not shape:
+            return _fold_integers(op, values, params)
+        try:
+            value = op.evaluate(*[np.asarray(v) for v in values], **params)
+        except (TypeError, ValueError):
+            return None
+    dtype = {"real": np.float64, "integer": np.int64, "boolean": np.bool_}[kind]
+    return constant(np.asarray(value, dtype=dtype))
+
+
+def _fold_integers(op: Op, values: list[Any], params: Params) -> Expr | None:
+    """Whole numbers fold exactly, or not at all: int64 would wrap around silently."""
+    try:
+        value = op.evaluate(*[np.asarray(int(v), dtype=object) for v in values], **params)  # type: ignore[misc]
+        exact = int(value)
+    except (TypeError, ValueError, ZeroDivisionError, AttributeError, OverflowError):
+        return None
+    return constant(exact) if value == exact and -(2**63) <= exact < 2**63 else None
+
+
+# --- leaves ----------------------------------------------------------------------------------------
+
+CONSTANT = register(Op(name="constant", family="leaf", arity=0, doc="a number or array", evaluate=lambda value: value))
+SYMBOL = register(Op(name="symbol", family="leaf", arity=0, doc="an input"))
+
+_KIND_OF_DTYPE = {"b": "boolean", "i": "integer", "u": "integer", "f": "real"}
+
+
+def constant(value: ExprLike) -> Expr:
+    """A number or NumPy array as an expression; every bit is kept.
+
+    Whole numbers must fit into 64 bits (or be exact as a float), arrays are copied.
+    Raises ``TypeError`` for anything that is not real, integer or boolean, ``OverflowError`` for too large an int.
+
+    >>> import symgrad as sg
+    >>> float(sg.constant(0.5))
+    0.5
+    """
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, (bool, np.bool_)):
+        return intern_node(CONSTANT, (), {"value": bool(value)}, (), "boolean")
+    if isinstance(value, int):
+        if -(2**63) <= value < 2**63:
+            return intern_node(CONSTANT, (), {"value": int(value)}, (), "integer")
+        if value.bit_length() <= 1024 and int(float(value)) == value:
+            return constant(float(value))
+        raise OverflowError(f"an integer constant of {value.bit_length()} bits fits neither int64 nor float64: write it as a float")
+    if isinstance(value, float):
+        return intern_node(CONSTANT, (), {"value": float(value)}, (), "real")
+    if isinstance(value, (np.ndarray, np.generic, list, tuple)):
+        if isinstance(value, (list, tuple)) and _holds_expr(value):
+            raise TypeError("a list of expressions is not an expression: use sg.stack")
+        array = np.asarray(value)
+        kind = _KIND_OF_DTYPE.get(array.dtype.kind)
+        if kind is None or array.dtype.itemsize > 8:
+            raise TypeError(f"an array of {array.dtype} cannot be an expression: real, integer and boolean arrays can")
+        if array.dtype == np.uint64 and array.size and array.max() >= 2**63:
+            raise OverflowError("an unsigned constant does not fit into int64")
+        if array.ndim == 0:
+            return constant(array.item())
+        wide = {"boolean": np.bool_, "integer": np.int64, "real": np.float64}[kind]
+        copy = np.array(array, dtype=wide, order="C", copy=True)
+        copy.flags.writeable = False
+        return intern_node(CONSTANT, (), {"value": copy}, copy.shape, kind)
+    raise TypeError(f"{type(value).__name__} is not an expression: expressions, real numbers, booleans and NumPy arrays of them are")
+
+
+def _holds_expr(items: Sequence[Any]) -> bool:
+    return any(isinstance(i, Expr) or (isinstance(i, (list, tuple)) and _holds_expr(i)) for i in items)
+
+
+_converters: list[Callable[[Any], Expr | None]] = []  # the SymPy bridge adds its own
+
+
+def as_expr(value: Any) -> Expr:
+    """An expression, number, array, or (through the bridge) SymPy object as an expression."""
+    if isinstance(value, Expr):
+        return value
+    for convert in _converters:
+        converted = convert(value)
+        if converted is not None:
+            return converted
+    return constant(value)
+
+
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def check_name(name: object) -> str:
+    """A name that can stand in a formula, or ``ValueError`` quoting it."""
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name: letters, digits and underscores, not starting with a digit")
+    if unicodedata.normalize("NFKC", name) != name:
+        raise ValueError(f"{name!r} is not in Unicode's normal form NFKC: write {unicodedata.normalize('NFKC', name)!r}")
+    return name
+
+
+def symbol(name: str, shape: Any = (), *, integer: bool = False, positive: bool = False, tag: bytes = b"") -> Expr:
+    """One input of a formula.
+
+    ``shape``: a tuple of sizes; an entry is an int, or a str that names a dimension bound at the call
+    (``"n"``). ``integer``: whole numbers (class labels). ``positive``: what simplification may assume.
+    ``tag`` tells equal names of different networks apart. Raises ``ValueError`` for a name that is none.
+
+    >>> import symgrad as sg
+    >>> sg.symbol("x", ("n", 2)).shape
+    ('n', 2)
+    """
+    if isinstance(shape, (str, int)):
+        shape = (shape,)
+    checked = tuple(dims.check_dim(d) for d in shape)
+    kind = "integer" if integer else "real"
+    params = {"name": check_name(name), "shape": checked, "kind": kind, "positive": bool(positive)}
+    if tag:
+        params["tag"] = tag
+    return intern_node(SYMBOL, (), params, checked, kind)
+
+
+def symbols(names: str, shape: Any = (), *, integer: bool = False, positive: bool = False) -> tuple[Expr, ...]:
+    """Several inputs of one shape, from names separated by spaces or commas.
+
+    >>> import symgrad as sg
+    >>> x, y = sg.symbols("x y")
+    """
+    return tuple(symbol(n, shape, integer=integer, positive=positive) for n in names.replace(",", " ").split())
+
+
+# --- traversal -------------------------------------------------------------------------------------
+
+
+def topological(*roots: Expr) -> list[Expr]:
+    """Every node below the roots once, operands before their users, in the order of reading left to right."""
+    order: list[Expr] = []
+    seen: set[Expr] = set()
+    stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(roots)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((a, False) for a in reversed(node.args) if a not in seen)
+    return order
+
+
+def free_symbols(*roots: Expr) -> Any:
+    """The symbols below the roots, in order of first appearance; two different ones of one name are an error."""
+    found: dict[Expr, None] = {}
+    names: dict[str, Expr] = {}
+    for node in topological(*roots):
+        if node.op is SYMBOL:
+            found[node] = None
+            other = names.setdefault(node.params["name"], node)
+            if other is not node:
+                raise ValueError(f"two different symbols are named {node.name!r}: {_describe(other, node)}")
+    return found.keys()
+
+
+def _describe(a: Expr, b: Expr) -> str:
+    parts = [f"{dims.format_shape(s.shape)} {s.kind}{', positive' if s.params['positive'] else ''}" for s in (a, b)]
+    if parts[0] == parts[1]:
+        return "parameters of two networks; give the networks names (name=...)"
+    return f"{parts[0]} and {parts[1]}"
+
+
+def rebuild(node: Expr, args: Sequence[Expr]) -> Expr:
+    """The same operation on other operands (the node itself where nothing changed)."""
+    if all(a is b for a, b in zip(args, node.args, strict=True)):
+        return node
+    return apply(node.op, *args, **node.params)
+
+
+def rewrite(roots: Sequence[Expr], replace: Callable[[Expr, tuple[Expr, ...]], Expr]) -> list[Expr]:
+    """Bottom-up: ``replace(node, new_args)`` for every node once, operands first; the new roots."""
+    new: dict[Expr, Expr] = {}
+    for node in topological(*roots):
+        new[node] = replace(node, tuple(new[a] for a in node.args))
+    return [new[r] for r in roots]
+
+
+def substitute(expr: Expr, replacements: Mapping[Expr, ExprLike]) -> Expr:
+    """Simultaneous replacement of nodes (symbols or intermediate ones) by expressions of the same shape.
+
+    Raises ``ShapeError`` where a replacement has another shape.
+
+    >>> import symgrad as sg
+    >>> x, y = sg.symbols("x y")
+    >>> sg.substitute(x + y, {x: y, y: x}) is y + x
+    True
+    """
+    table: dict[Expr, Expr] = {}
+    for old, new in replacements.items():
+        replacement = as_expr(new)
+        if replacement.shape != old.shape:
+            raise ShapeError(f"substitute: a node of shape {dims.format_shape(old.shape)} cannot become one of shape {dims.format_shape(replacement.shape)}")
+        table[old] = replacement
+    return rewrite([as_expr(expr)], lambda node, args: table[node] if node in table else rebuild(node, args))[0]
+
+
+# --- pickling: one flat list -----------------------------------------------------------------------
+
+
+def _flatten(*roots: Expr) -> list[tuple[str, tuple[int, ...], dict[str, Any]]]:
+    order = topological(*roots)
+    index = {node: i for i, node in enumerate(order)}
+    return [(n.op.name, tuple(index[a] for a in n.args), dict(n.params)) for n in order]
+
+
+def _unflatten(records: list[tuple[str, tuple[int, ...], dict[str, Any]]]) -> Expr:
+    nodes: list[Expr] = []
+    for name, arg_indices, params in records:
+        op = _op_named(name)
+        if op is CONSTANT:
+            nodes.append(constant(params["value"]))
+        elif op is SYMBOL:
+            nodes.append(intern_node(SYMBOL, (), params, params["shape"], params["kind"]))
+        else:
+            args = tuple(nodes[i] for i in arg_indices)
+            shapes = [a.shape for a in args]
+            shape = dims.broadcast(name, *shapes) if op.shape is None else op.shape(*shapes, **params)
+            nodes.append(intern_node(op, args, params, shape, op.kind(*[a.kind for a in args])))
+    return nodes[-1]
+
+
