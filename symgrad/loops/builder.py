@@ -1,0 +1,199 @@
+"""The builder: writes statements, converting operands to what each instruction takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from symgrad.dims import Dim
+from symgrad.loops.instructions import INSTRUCTIONS
+from symgrad.loops.records import (
+    Assign,
+    Buffer,
+    Comment,
+    Define,
+    Gather,
+    If,
+    Index,
+    Let,
+    Load,
+    Loop,
+    Operand,
+    Register,
+    Scatter,
+    Statement,
+    Store,
+    Value,
+)
+
+_RANK = {"boolean": 0, "integer": 1, "real": 2}
+
+
+def kind_of(operand: Operand) -> str:
+    if isinstance(operand, Value):
+        return operand.kind
+    return "boolean" if isinstance(operand, bool) else "integer" if isinstance(operand, int) else "real"
+
+
+class Builder:
+    """Writes statements. Every name of :data:`INSTRUCTIONS` is a method: ``b.add(x, 1.0)`` (``and_`` for "and", …).
+
+    Operands of different lanes are splat, of different kinds converted; Python numbers become constants.
+    """
+
+    def __init__(self) -> None:
+        self._counter = 0
+        self.body: list[Statement] = []
+
+    def value(self, kind: str, lanes: int = 1) -> Value:
+        self._counter += 1
+        return Value(self._counter, kind, lanes)
+
+    def __getattr__(self, name: str) -> Callable[..., Value]:
+        op = name.rstrip("_")
+        if op not in INSTRUCTIONS:
+            raise AttributeError(f"no instruction named {op!r}: see symgrad/loops/instructions.py")
+
+        def emit(*args: Any, **params: Any) -> Value:
+            return self.op(op, *args, **params)
+
+        return emit
+
+    def op(self, name: str, *args: Operand, **params: Any) -> Value:
+        """Writes one instruction, operands converted to what it takes."""
+        rule = INSTRUCTIONS[name].kind
+        lanes = max((a.lanes for a in args if isinstance(a, Value)), default=1)
+        kinds = [kind_of(a) for a in args]
+        if rule == "any":
+            raise TypeError(f"{name} has its own builder method")
+        if rule == "select":
+            widest = max(kinds[1:], key=_RANK.__getitem__)
+            wanted, result = ["boolean", widest, widest], widest
+        elif rule == "boolean":
+            widest = "real" if name in ("isnan", "isfinite") else max(kinds, key=_RANK.__getitem__)
+            wanted, result = [widest] * len(args), "boolean"
+        elif rule == "logic":
+            wanted, result = ["boolean"] * len(args), "boolean"
+        elif rule == "same":
+            widest = max([*kinds, "integer"], key=_RANK.__getitem__)
+            wanted, result = [widest] * len(args), widest
+        else:
+            wanted, result = [rule] * len(args), rule
+            if name == "to_integer" or (name == "to_real" and kinds == ["real"]):
+                wanted = kinds
+        if name == "to_real":
+            return self.convert(args[0], "real") if isinstance(args[0], Value) else self.constant(float(args[0]))
+        operands = tuple(
+            self.spread(self.convert(a, k), lanes) if isinstance(a, Value) else _number(a, k) for a, k in zip(args, wanted, strict=True)
+        )
+        return self._let(result, lanes, name, operands, params)
+
+    def _let(self, kind: str, lanes: int, name: str, args: tuple[Any, ...], params: Mapping[str, Any]) -> Value:
+        value = self.value(kind, lanes)
+        self.body.append(Let(value, name, args, params))
+        return value
+
+    def convert(self, value: Value, kind: str) -> Value:
+        if value.kind == kind:
+            return value
+        return self._let(kind, value.lanes, f"to_{kind}", (value,), {})
+
+    def spread(self, value: Value, lanes: int) -> Value:
+        """The value in every lane."""
+        if value.lanes == lanes:
+            return value
+        assert value.lanes == 1, f"{value.lanes} lanes cannot become {lanes}"
+        return self._let(value.kind, lanes, "splat", (value,), {})
+
+    def constant(self, number: Operand, kind: str | None = None, lanes: int = 1) -> Value:
+        if isinstance(number, Value):
+            return self.spread(number, lanes)
+        kind = kind or kind_of(number)
+        return self._let(kind, lanes, "constant", (), {"value": _number(number, kind)})
+
+    def iota(self, lanes: int) -> Value:
+        return self._let("integer", lanes, "iota", (), {})
+
+    def index(self, index: Index | Value | Dim) -> Value:
+        return self._let("integer", 1, "index", (), {"index": Index.of(index)})
+
+    def extract(self, value: Value, lane: int) -> Value:
+        return value if value.lanes == 1 else self._let(value.kind, 1, "extract", (value,), {"lane": lane})
+
+    def reduce(self, name: str, value: Value) -> Value:
+        """All lanes into one: "add", "mul", "maximum" or "minimum"."""
+        return value if value.lanes == 1 else self._let(value.kind, 1, f"reduce_{name}", (value,), {})
+
+    def read(self, register: Register) -> Value:
+        return self._let(register.kind, register.lanes, "read", (register,), {})
+
+    def define(self, name: str, initial: Operand, kind: str | None = None, lanes: int = 1) -> Register:
+        if isinstance(initial, Value):
+            kind, lanes = initial.kind, initial.lanes
+        self._counter += 1
+        register = Register(f"{name}{self._counter}", kind or kind_of(initial), lanes)
+        self.body.append(Define(register, initial if isinstance(initial, Value) else _number(initial, register.kind)))
+        return register
+
+    def assign(self, register: Register, value: Operand) -> None:
+        if isinstance(value, Value):
+            value = self.spread(self.convert(value, register.kind), register.lanes)
+        self.body.append(Assign(register, value))
+
+    def load(self, buffer: Buffer, index: Index | Value | Dim, lanes: int = 1, mask: Value | None = None) -> Value:
+        value = self.value(buffer.kind, lanes)
+        self.body.append(Load(value, buffer, Index.of(index), mask))
+        return value
+
+    def store(self, buffer: Buffer, index: Index | Value | Dim, value: Operand, mask: Value | None = None) -> None:
+        value = self.convert(value, buffer.kind) if isinstance(value, Value) else _number(value, buffer.kind)
+        self.body.append(Store(buffer, Index.of(index), value, mask))
+
+    def gather(self, buffer: Buffer, offsets: Value, mask: Value | None = None) -> Value:
+        value = self.value(buffer.kind, offsets.lanes)
+        self.body.append(Gather(value, buffer, offsets, mask))
+        return value
+
+    def scatter(self, buffer: Buffer, offsets: Value, value: Value, mask: Value | None = None) -> None:
+        self.body.append(Scatter(buffer, offsets, self.spread(self.convert(value, buffer.kind), offsets.lanes), mask))
+
+    @contextmanager
+    def loop(self, start: Index | Value | Dim, stop: Index | Value | Dim, step: int = 1, unroll: bool = False) -> Iterator[Value]:
+        variable, outer = self.value("integer"), self.body
+        body: list[Statement] = []
+        outer.append(Loop(variable, Index.of(start), Index.of(stop), step, body, unroll))
+        self.body = body
+        try:
+            yield variable
+        finally:
+            self.body = outer
+
+    @contextmanager
+    def branch(self, condition: Value) -> Iterator[list[Statement]]:
+        """``with b.branch(c) as orelse:`` writes the then-part; fill ``orelse`` through :meth:`into`."""
+        outer, then, orelse = self.body, list[Statement](), list[Statement]()
+        outer.append(If(condition, then, orelse))
+        self.body = then
+        try:
+            yield orelse
+        finally:
+            self.body = outer
+
+    @contextmanager
+    def into(self, body: list[Statement]) -> Iterator[None]:
+        outer, self.body = self.body, body
+        try:
+            yield
+        finally:
+            self.body = outer
+
+    def emit(self, statement: Statement) -> None:
+        self.body.append(statement)
+
+    def comment(self, text: str) -> None:
+        self.body.append(Comment(text))
+
+
+def _number(number: Any, kind: str) -> bool | int | float:
+    return float(number) if kind == "real" else int(number) if kind == "integer" else bool(number)
