@@ -19,6 +19,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -55,7 +56,8 @@ _PREFIX_STRENGTH = 80
 _COMPARISON = 50
 _WORDS: dict[str, Any] = {"None": None, "True": True, "False": False}
 _CLOSING = {"(": ")", "[": "]"}
-_PYTHON_WORDS = {"and": "&", "or": "|", "not": "~", "if": "where(condition, a, b)", "for": "", "in": "", "is": "==", "else": "where(condition, a, b)"}
+_WHERE = "where(condition, a, b)"
+_PYTHON_WORDS = {"and": "&", "or": "|", "not": "~", "if": _WHERE, "else": _WHERE, "is": "==", "for": "", "in": ""}
 
 
 class _Operator:
@@ -129,7 +131,7 @@ class _Parser:
             return
         match = _TOKEN.match(self.text, self.at)
         if match is None:
-            self.fail(f"unexpected character {ascii(self.text[self.at])}", self.at)
+            self.fail(f"unexpected character {self.text[self.at]!a}", self.at)
         self.kind, self.token, self.next = str(match.lastgroup), match.group(), match.end()
         self.count += 1
         if self.count > MAX_TOKENS:
@@ -310,11 +312,11 @@ class _Parser:
             last = top
             self.stack.pop()
             b = self.expression(self.values.pop(), top.at)
-            if top.prefix:
-                self.values.append(self.build(lambda b=b, f=top.build: METHODS[f](b), top.sign, top.at) if top.build else b)
-            else:
-                a = self.expression(self.values.pop(), top.at)
-                self.values.append(self.binary(top, a, b))
+            if not top.prefix:
+                b = self.binary(top, self.expression(self.values.pop(), top.at), b)
+            elif top.build:
+                b = self.build(partial(METHODS[top.build], b), top.sign, top.at)
+            self.values.append(b)
         return last
 
     def binary(self, operator: _Operator, a: Expr, b: Expr) -> Expr:
@@ -381,6 +383,7 @@ class _Parser:
     def close(self, top: _Bracket, trailing: bool) -> bool:
         self.stack.pop()
         items = top.items
+        value: Any
         if top.kind == "call":
             name, function = top.base
             value = self.build(lambda: function(*items, **top.keywords), name, top.at)
@@ -412,7 +415,7 @@ class _Parser:
     def expression(self, value: Any, at: int) -> Expr:
         if isinstance(value, Expr):
             return value
-        what = {type(None): "None", str: "text", type(Ellipsis): "...", list: "a list", tuple: "a list"}.get(type(value), type(value).__name__)
+        what = "a list" if isinstance(value, (list, tuple)) else "text" if isinstance(value, str) else repr(value)
         self.fail(f"{what} is not a value of a formula, only an argument", at)
 
     def number(self, token: str, at: int) -> Expr:
@@ -447,11 +450,9 @@ class _Parser:
                 self.fail(f"{name!r} is a function: write {name}(…), or give its shape to make it a symbol", at)
             else:
                 value = symbol(name)
-        except ShapeError:
+        except (ParseError, ShapeError):
             raise
         except ValueError as error:
-            if isinstance(error, ParseError):
-                raise
             self.fail(str(error), at)
         self.symbols[name] = value
         return value
