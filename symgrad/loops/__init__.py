@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from symgrad.loops.builder import Builder, kind_of
 from symgrad.loops.instructions import INSTRUCTIONS, Instruction
+from symgrad.loops.interpret import interpret
 from symgrad.loops.records import (
     Assign,
     BindSize,
@@ -34,9 +35,10 @@ from symgrad.loops.records import (
     Store,
     Value,
 )
+from symgrad.loops.verify import verify
 
 __all__ = [
     "INSTRUCTIONS", "Assign", "BindSize", "Buffer", "Builder", "Comment", "Copy", "Define", "Fail", "Fill", "Gather",
     "Gemm", "If", "Index", "Instruction", "Let", "Load", "Loop", "Operand", "Program", "Register", "Scatter",
-    "Statement", "Store", "Value", "kind_of",
+    "Statement", "Store", "Value", "interpret", "kind_of", "verify",
 ]
