@@ -380,7 +380,7 @@ _FOLD_LIMIT = 64  # elements; larger results are computed at run time
 
 
 def _fold(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr | None:
-    if op.evaluate is None or op.name in ("named", "stop_gradient"):
+    if op.evaluate is None or op.name in ("broadcast_to", "named", "stop_gradient"):
         return None
     size = dims.total(shape)
     if not isinstance(size, int) or size > _FOLD_LIMIT or any(a.params["value"].size > _FOLD_LIMIT for a in args if a.shape):
