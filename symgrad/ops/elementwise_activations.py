@@ -1,0 +1,201 @@
+"""ELEMENTWISE, part 3: the activations of networks, exact to rounding far out and at the infinities.
+
+Conventions (DESIGN, part 3): ``relu'(0) = 0``; the kinks of ``leaky_relu`` and ``elu`` take the derivative of least magnitude.
+"""
+
+from __future__ import annotations
+
+from math import inf, pi
+from math import sqrt as root
+from typing import Any
+
+import numpy as np
+
+from symgrad.expr import Array, Expr, ExprLike, Op, apply, promoted, real, register
+from symgrad.ops.elementwise import ANY, abs, counting, isfinite, unary, where
+from symgrad.ops.elementwise_functions import erfc, exp
+
+__all__ = ["elu", "gelu", "leaky_relu", "log_sigmoid", "relu", "sigmoid", "silu", "softplus"]
+
+
+# --- the logistic family ---------------------------------------------------------------------------
+# Everything through e = exp(-|x|), which never overflows.
+
+
+def _sigmoid(x: Array) -> Any:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def _lower_sigmoid(b: Any, x: Any) -> Any:
+    e = b.exp(b.neg(b.abs(x)))
+    return b.div(b.select(b.greater_equal(x, 0.0), 1.0, e), b.add(e, 1.0))
+
+
+def _lower_softplus(b: Any, x: Any) -> Any:
+    return b.add(b.maximum(x, 0.0), b.log1p(b.exp(b.neg(b.abs(x)))))
+
+
+def _lower_log_sigmoid(b: Any, x: Any) -> Any:
+    return b.sub(b.minimum(x, 0.0), b.log1p(b.exp(b.neg(b.abs(x)))))
+
+
+def _times(x: Array, share: Array) -> Any:
+    """``x*share`` with the limit 0 at -inf, where the share is 0."""
+    return np.where(x == -inf, 0.0, x * share)
+
+
+def _lower_times(b: Any, x: Any, share: Any) -> Any:
+    return b.select(b.equal(x, -inf), 0.0, b.mul(x, share))
+
+
+sigmoid = unary("sigmoid", "1/(1 + exp(-x))", lambda g, y, x: g * y * (1 - y), _sigmoid, lower=_lower_sigmoid,
+                latex=r"\sigma\left({0}\right)", cost=20.0)
+softplus = unary("softplus", "log(1 + exp(x))", lambda g, y, x: g * sigmoid(x), lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+                 lower=_lower_softplus, cost=37.0)
+log_sigmoid = unary("log_sigmoid", "log(sigmoid(x))", lambda g, y, x: g * sigmoid(-x), lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
+                    lower=_lower_log_sigmoid, latex=r"\log\sigma\left({0}\right)", cost=37.0)
+silu = unary("silu", "x*sigmoid(x), also called swish", lambda g, y, x: g * (sigmoid(x) + where(isfinite(x), y * sigmoid(-x), 0)),
+             lambda x: _times(x, _sigmoid(x)), lower=lambda b, x: _lower_times(b, x, _lower_sigmoid(b, x)), cost=21.0)
+
+
+# --- rectifiers ------------------------------------------------------------------------------------
+
+relu = unary("relu", "x where positive, else 0; its derivative at 0 is 0", lambda g, y, x: where(x > 0, g, 0), counting(lambda x: np.maximum(x, 0)),
+             kind=promoted, lower=lambda b, x: b.select(b.less(x, 0), 0, x))  # select, so that NaN stays
+
+
+def _slope_at_kink(slope: float) -> float:
+    """Of the subgradients between ``slope`` and 1 the one of least magnitude."""
+    return min(max(slope, 0.0), 1.0)
+
+
+def _leaky_rule(g: Expr, y: Expr, x: Expr, slope: float) -> tuple[Expr]:
+    return (g * _at_kink(x, slope, slope),)
+
+
+def _elu_rule(g: Expr, y: Expr, x: Expr, alpha: float) -> tuple[Expr]:
+    return (g * _at_kink(x, alpha, alpha * exp(x)),)
+
+
+def _at_kink(x: Expr, left: float, below: ExprLike) -> Expr:
+    """1 above 0 and ``below`` under it, whose limit at 0 is ``left``; at 0 the derivative of least magnitude."""
+    kink = _slope_at_kink(left)
+    if kink == left:
+        return where(x > 0, 1.0, below)
+    if kink == 1.0:
+        return where(x >= 0, 1.0, below)
+    return where(x > 0, 1.0, where(x < 0, below, kink))
+
+
+def _parametrised(name: str) -> Any:
+    def text(strings: Any, params: Any) -> str:
+        (key,) = params
+        return f"{name}({strings[0]}, {key}={params[key]!r})"
+
+    return text
+
+
+def _parametrised_latex(name: str) -> Any:
+    def latex(strings: Any, params: Any) -> str:
+        (value,) = params.values()
+        return rf"\operatorname{{{name}}}_{{{value!r}}}\left({strings[0]}\right)"
+
+    return latex
+
+
+LEAKY_RELU = register(
+    Op(
+        name="leaky_relu", doc="x where positive, else slope*x", kind=real, derivative=_leaky_rule,
+        evaluate=lambda x, slope: np.where(x > 0, x, slope * x), lower=lambda b, x, slope: b.select(b.greater(x, 0.0), x, b.mul(x, slope)),
+        text=_parametrised("leaky_relu"), latex=_parametrised_latex(r"leaky\_relu"), domain=(ANY,),
+        samples=((-1.5, {"slope": 0.01}), (2.0, {"slope": 0.01}), (-0.5, {"slope": 0.3})), cost=2.0,
+    )
+)  # fmt: skip
+ELU = register(
+    Op(
+        name="elu", doc="x where positive, else alpha*(exp(x) - 1)", kind=real, derivative=_elu_rule,
+        evaluate=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x)),
+        lower=lambda b, x, alpha: b.select(b.greater(x, 0.0), x, b.mul(b.expm1(x), alpha)),
+        text=_parametrised("elu"), latex=_parametrised_latex("elu"), domain=(ANY,),
+        samples=((-1.5, {"alpha": 1.0}), (2.0, {"alpha": 1.0}), (-0.5, {"alpha": 0.3})), cost=22.0,
+    )
+)  # fmt: skip
+
+
+def leaky_relu(x: ExprLike, slope: float = 0.01) -> Expr:
+    """``x`` where positive, else ``slope*x``. At 0 the derivative is the one of least magnitude: ``slope`` for 0 <= slope <= 1.
+
+    >>> import symgrad as sg
+    >>> float(sg.leaky_relu(-2.0))
+    -0.02
+    """
+    return apply(LEAKY_RELU, x, slope=float(slope))
+
+
+def elu(x: ExprLike, alpha: float = 1.0) -> Expr:
+    """``x`` where positive, else ``alpha*(exp(x) - 1)``. At 0 the derivative is the one of least magnitude: min(alpha, 1) for alpha >= 0.
+
+    >>> import symgrad as sg
+    >>> float(sg.elu(-1000.0, alpha=2.0))
+    -2.0
+    """
+    return apply(ELU, x, alpha=float(alpha))
+
+
+# --- gelu ------------------------------------------------------------------------------------------
+# Hendrycks and Gimpel, "Gaussian error linear units", arXiv:1606.08415, section 2.
+#   exact         x*Phi(x),           Phi(x) = erfc(-x/sqrt(2))/2
+#   approximate   x*sigmoid(2*u(x)),  u(x) = sqrt(2/pi)*(x + 0.044715*x**3)
+
+_ROOT_HALF = 1 / root(2)
+_DENSITY = 1 / root(2 * pi)
+_LINEAR = 2 * root(2 / pi)
+_CUBIC = _LINEAR * 0.044715
+_FLAT = 100.0  # beyond, sigmoid(2*u) is 0 or 1 to rounding
+
+
+def _evaluate_gelu(x: Array, approximate: bool) -> Any:
+    from scipy import special
+
+    x = np.asarray(x, dtype=np.float64)
+    if approximate:
+        return _times(x, _sigmoid(x * (_LINEAR + _CUBIC * x * x)))
+    # left of 0 as erfcx(t)*exp(-x**2/2), with x = h + l split so that h*h is exact: erfc would lose 2*t**2 ulp
+    left = np.maximum(-x, 0.0)
+    h = (left.astype(np.float32)).astype(np.float64)
+    tail = -0.5 * left * special.erfcx(left * _ROOT_HALF) * np.exp(-0.5 * (left - h) * (left + h)) * np.exp(-0.5 * h * h)
+    return np.where(x >= 0, x * 0.5 * special.erfc(-x * _ROOT_HALF), np.where(x < -inf + 0, x, np.where(x > -1e3, tail, np.where(x == x, 0.0, x))))
+
+
+def _gelu_rule(g: Expr, y: Expr, x: Expr, approximate: bool) -> tuple[Expr]:
+    if approximate:
+        s = sigmoid(x * (_LINEAR + _CUBIC * x**2))
+        return (g * (s + where(abs(x) < _FLAT, x * s * (1 - s) * (_LINEAR + 3 * _CUBIC * x**2), 0)),)
+    return (g * (erfc(-x * _ROOT_HALF) / 2 + where(isfinite(x), x * (_DENSITY * exp(-(x**2) / 2)), 0)),)
+
+
+def _lower_gelu(b: Any, x: Any, approximate: bool) -> Any:
+    if approximate:
+        return _lower_times(b, x, _lower_sigmoid(b, b.mul(x, b.fma(b.mul(x, x), _CUBIC, _LINEAR))))
+    return _lower_times(b, x, b.mul(0.5, b.erfc(b.mul(x, -_ROOT_HALF))))
+
+
+GELU = register(
+    Op(
+        name="gelu", doc="x times the normal distribution function", kind=real, derivative=_gelu_rule, evaluate=_evaluate_gelu, lower=_lower_gelu,
+        text=lambda strings, params: f"gelu({strings[0]}{', approximate=True' if params['approximate'] else ''})",
+        latex=lambda strings, params: rf"\operatorname{{gelu}}{'_{tanh}' if params['approximate'] else ''}\left({strings[0]}\right)",
+        domain=(ANY,), samples=tuple((x, {"approximate": a}) for x in (-1.5, 0.25, 2.0) for a in (False, True)), cost=27.0,
+    )
+)  # fmt: skip
+
+
+def gelu(x: ExprLike, approximate: bool = False) -> Expr:
+    """``x`` times the normal distribution function, or its approximation by tanh (Hendrycks and Gimpel, arXiv:1606.08415).
+
+    >>> import symgrad as sg
+    >>> float(sg.gelu(-1000.0))
+    -0.0
+    """
+    return apply(GELU, x, approximate=bool(approximate))
