@@ -1,0 +1,121 @@
+"""DAG → kernels: what is fused, which axis has the lanes, tile kernel, loops or BLAS, which value lives where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from symgrad import dims
+from symgrad.dims import Dim
+from symgrad.expr import Expr, topological
+from symgrad.loops import Program
+from symgrad.schedule.batch import BatchPlan, contract_letters, find_batch
+from symgrad.schedule.gemm import read_as_matrices
+from symgrad.schedule.groups import ASSEMBLED, LEAVES, VIEWS
+from symgrad.schedule.writer import Writer
+
+__all__ = ["MODES", "describe", "make_writer", "schedule"]
+
+MODES = ("auto", "tile", "loops", "blas")
+
+CHUNK_BYTES = 96 * 1024  # what a pass over the batch may keep in flight: most of it in L1, the rest in L2
+CHUNK_LIMIT = 512  # samples
+TILE_VALUES = 4096  # values a sample may need at once in a tile kernel
+TILE_PRODUCT = 128 * 128  # the largest weight matrix of a tile kernel
+BLAS_FLOPS = 32 * 32 * 32  # from here on a library's blocking beats one pass of fused loops
+
+
+def make_writer(
+    outputs: Mapping[str, Expr], *, lanes: int, mode: str = "auto", itemsize: int = 8, inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (),
+) -> tuple[Writer, list[str]]:  # fmt: skip
+    """The writer of a program, with the decisions made, and those decisions in words."""
+    if mode not in MODES:
+        raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
+    roots = list(outputs.values())
+    plan, why = _choose_batch(roots, mode, lanes)
+    chunk = _chunk(roots, plan, lanes, itemsize) if plan else lanes
+    gemms = [] if plan or mode == "loops" else [n for n in topological(*roots) if n.op.name == "contract" and _is_for_blas(n, mode)]
+    writer = Writer(outputs, lanes=lanes, plan=plan, chunk=chunk, gemms=gemms, inplace=inplace or {}, gathered=gathered)
+    return writer, [why, *describe(writer)]
+
+
+def schedule(
+    outputs: Mapping[str, Expr], *, lanes: int, name: str = "kernel", mode: str = "auto", itemsize: int = 8, inplace: Mapping[str, Expr] | None = None,
+) -> tuple[Program, list[str]]:  # fmt: skip
+    """The loop program that computes named outputs, and the list of kernels in words.
+
+    Inputs become buffers named like their symbols, outputs buffers named by the keys; ``inplace`` maps an output to
+    the input it is written over. ``lanes``: SIMD width in values. ``mode``: "tile" (samples in lanes, a chunk of the
+    batch through the whole graph), "loops" (one nest a group), "blas" (the same with library matrix products), "auto".
+    """
+    writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace)
+    writer.emit_body()
+    return writer.program(name), words
+
+
+def _choose_batch(roots: Sequence[Expr], mode: str, lanes: int) -> tuple[BatchPlan | None, str]:
+    if mode in ("loops", "blas"):
+        return None, f"no tile kernel: {mode} was asked for"
+    plan = find_batch(roots)
+    if plan is None:
+        return None, "no tile kernel: no dimension runs through the graph as a batch"
+    order = topological(*roots)
+    inner: Dim = 0
+    for node in order:
+        if node in plan.axis and node.op.name not in VIEWS:
+            inner = dims.add(inner, dims.divide(dims.total(node.shape), plan.dim))
+    if not isinstance(inner, int):
+        return None, f"no tile kernel: sizes besides {plan.dim} are open"
+    if mode == "tile":
+        return plan, f"tile kernels over {plan.dim}: asked for"
+    if isinstance(plan.dim, int) and plan.dim < lanes:
+        return None, f"no tile kernel: {plan.dim} samples do not fill {lanes} lanes"
+    widest = max((_product(n, plan) for n in order if n.op.name == "contract"), default=0)
+    if inner > TILE_VALUES or widest > TILE_PRODUCT:
+        return None, f"no tile kernel: {inner} values a sample, weights up to {widest} elements"
+    return plan, f"tile kernels over {plan.dim}: {inner} values a sample, weights up to {widest} elements"
+
+
+def _product(node: Expr, plan: BatchPlan) -> int:
+    """Multiplications a sample."""
+    la, lb, _ = contract_letters(node)
+    sizes: dict[str, Dim] = {}
+    for a, text in zip(node.args, (la, lb), strict=True):
+        for k, (c, d) in enumerate(zip(text, a.shape, strict=True)):
+            sizes[c] = 1 if plan.axis.get(a) == k else d
+    total = dims.total(sizes.values())
+    return total if isinstance(total, int) else TILE_PRODUCT + 1
+
+
+def _chunk(roots: Sequence[Expr], plan: BatchPlan, lanes: int, itemsize: int) -> int:
+    """Samples a chunk: as many as keep its values in cache, the whole batch where it is small."""
+    values = 0
+    for node in topological(*roots):
+        if node in plan.axis and node.op.name not in VIEWS and (node.op.name not in LEAVES or node.op.name == "symbol"):
+            size = dims.divide(dims.total(node.shape), plan.dim)
+            values += size if isinstance(size, int) else 1
+    fit = max(lanes, min(CHUNK_LIMIT, CHUNK_BYTES // (max(values, 1) * itemsize)) // lanes * lanes)
+    if isinstance(plan.dim, int):
+        fit = min(fit, -(-plan.dim // lanes) * lanes)
+    return fit
+
+
+def _is_for_blas(node: Expr, mode: str) -> bool:
+    matrices = read_as_matrices(node)
+    if matrices is None or any(a.op.name in VIEWS | (LEAVES - {"symbol", "constant"}) for a in (matrices.a, matrices.b)):
+        return False
+    if any(a.op.name == "constant" and not a.shape for a in (matrices.a, matrices.b)):
+        return False
+    size = dims.total(matrices.sizes.values())
+    return mode == "blas" or not isinstance(size, int) or size >= BLAS_FLOPS
+
+
+def describe(writer: Writer) -> list[str]:
+    """One line a kernel."""
+    lines = []
+    for group in writer.groups:
+        what = ", ".join(dict.fromkeys(m.op.name for m in group.members))
+        way = "BLAS" if group.gemm else "parts" if group.members[0].op.name in ASSEMBLED else "nest"
+        if group.section % 2:
+            way = f"tile ({writer.lanes} lanes, {writer.chunk} samples)" + (", summed over the batch" if group.crossing else "")
+        lines.append(f"{way} {dims.format_shape(group.shape)}: {what}")
+    return lines

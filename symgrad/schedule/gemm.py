@@ -1,0 +1,97 @@
+"""Contractions that BLAS does: ``C = alpha * op(A) @ op(B) + beta * C``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from symgrad import dims
+from symgrad.dims import Dim
+from symgrad.expr import Expr
+from symgrad.loops import Gemm, Index, Operand
+from symgrad.schedule.batch import contract_letters
+
+if TYPE_CHECKING:
+    from symgrad.schedule.writer import Storage, Writer
+
+__all__ = ["Matrices", "emit_gemm", "read_as_matrices"]
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """A contraction as matrix products: ``batch`` letters outside, (m, k) times (k, n); operands possibly
+    stored transposed, transposes of the operands absorbed; ``swapped``: the result is stored (n, m)."""
+
+    a: Expr
+    b: Expr
+    batch: str
+    m: str
+    n: str
+    k: str
+    transpose_a: bool
+    transpose_b: bool
+    swapped: bool
+    sizes: dict[str, Dim]
+
+
+def _base(node: Expr, letters: str) -> tuple[Expr, str]:
+    """Sees through transposes: the stored array and its letters."""
+    while node.op.name == "transpose":
+        axes = [a + node.ndim for a in node.params["axes"]]
+        letters = "".join(letters[axes.index(k)] for k in range(node.ndim))
+        node = node.args[0]
+    return node, letters
+
+
+def read_as_matrices(node: Expr) -> Matrices | None:
+    """How BLAS can compute the node, or ``None``: real, and every group of letters contiguous in each array."""
+    x, y = node.args
+    la, lb, result = contract_letters(node)
+    if node.kind != "real" or x.kind != "real" or y.kind != "real":
+        return None
+    sizes = {c: d for a, text in zip(node.args, (la, lb), strict=True) for c, d in zip(text, a.shape, strict=True)}
+    x, la = _base(x, la)
+    y, lb = _base(y, lb)
+    batch = "".join(c for c in result if c in la and c in lb)
+    if not (result.startswith(batch) and la.startswith(batch) and lb.startswith(batch)):
+        return None
+    ra, rb, rc = la[len(batch) :], lb[len(batch) :], result[len(batch) :]
+    m = "".join(c for c in rc if c in ra)
+    n = "".join(c for c in rc if c in rb)
+    k = "".join(c for c in ra if c in rb)
+    if not k or ra not in (m + k, k + m) or rb not in (k + n, n + k) or rc not in (m + n, n + m):
+        return None
+    return Matrices(x, y, batch, m, n, k, ra != m + k, rb != k + n, rc != m + n, sizes)
+
+
+def emit_gemm(w: Writer, node: Expr, *, alpha: Operand = 1.0, beta: Operand = 0.0, place: Storage | None = None) -> None:
+    """One BLAS call (one a batch element), the result in the node's storage."""
+    shape = read_as_matrices(node)
+    assert shape is not None
+    target, *others = [place] if place is not None else w.written[node]
+    size = {name: dims.total(shape.sizes[c] for c in getattr(shape, name)) for name in ("batch", "m", "n", "k")}
+    sa, sb = w.storage[shape.a], w.storage[shape.b]
+
+    def call(at: Index) -> None:
+        def matrix(storage: Storage, rows: Dim, columns: Dim, transposed: bool) -> tuple[object, Index, Index]:
+            offset = at * dims.multiply(rows, columns)
+            return storage.buffer, offset, Index.of(rows if transposed else columns)
+
+        a = matrix(sa, size["m"], size["k"], shape.transpose_a)
+        b = matrix(sb, size["k"], size["n"], shape.transpose_b)
+        m, n = Index.of(size["m"]), Index.of(size["n"])
+        ta, tb = shape.transpose_a, shape.transpose_b
+        if shape.swapped:  # C.T = B.T @ A.T
+            c = matrix(target, size["n"], size["m"], False)
+            w.b.emit(Gemm(n, m, Index.of(size["k"]), alpha, b, not tb, a, not ta, beta, c))  # type: ignore[arg-type]
+        else:
+            c = matrix(target, size["m"], size["n"], False)
+            w.b.emit(Gemm(m, n, Index.of(size["k"]), alpha, a, ta, b, tb, beta, c))  # type: ignore[arg-type]
+
+    if shape.batch:
+        with w.b.loop(0, size["batch"]) as position:
+            call(Index.of(position))
+    else:
+        call(Index())
+    for other in others:
+        w.copy(target, other, node.shape)

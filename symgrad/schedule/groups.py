@@ -1,0 +1,114 @@
+"""What is fused: nodes of one iteration space into one loop nest.
+
+A *compute* node (elementwise, reduction, contraction, gather) belongs to exactly one group: the nodes of a
+group share their iteration space, and read one another at the same index only, so that values stay in
+registers. Whatever else crosses from group to group goes through a buffer. *Views* (transpose, slice, …)
+are index arithmetic and belong to nobody; *assembled* nodes (pad, concatenate, …) are written part by part,
+each in a nest of its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from symgrad.dims import Shape
+from symgrad.expr import Expr, topological
+from symgrad.schedule.batch import BatchPlan
+
+__all__ = ["ASSEMBLED", "REDUCERS", "VIEWS", "Group", "form_groups", "is_plain_reshape"]
+
+VIEWS = frozenset({"transpose", "broadcast_to", "slice", "reshape", "diagonal"})
+LEAVES = frozenset({"constant", "symbol", "arange", "eye", "size"})
+ASSEMBLED = frozenset({"pad", "concatenate", "scatter_add", "embed_diagonal", "cumsum"})
+REDUCERS = frozenset({"sum", "prod", "max", "min", "argmax", "argmin"})
+
+
+@dataclass(eq=False)
+class Group:
+    """One loop nest. ``section``: its place in the order of passes; ``batched``: position of the batch axis in
+    ``shape`` or ``None``; ``crossing``: its nodes bring the samples of a chunk together."""
+
+    section: int
+    shape: Shape
+    batched: int | None
+    crossing: bool
+    members: list[Expr] = field(default_factory=list)
+    gemm: bool = False
+
+
+def is_plain_reshape(node: Expr) -> bool:
+    """Only axes of size 1 come or go."""
+    return [d for d in node.shape if d != 1] == [d for d in node.args[0].shape if d != 1]
+
+
+def section_of(node: Expr, plan: BatchPlan | None) -> int:
+    """0: before the batch; 2p + 1: pass p over it; 2p + 2: after pass p."""
+    if plan is None:
+        return 0
+    phase = plan.phase[node]
+    return 2 * phase + 1 if node in plan.axis or node in plan.crossing else 2 * phase + 2
+
+
+def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable[Expr]) -> tuple[list[Group], set[Expr]]:
+    """The groups in the order of execution, and the elementwise nodes that are computed inside a reduction."""
+    order = topological(*outputs)
+    uses = Counter(a for n in order for a in n.args)
+    uses.update(outputs)
+    gemm_nodes = set(gemms)
+    forced = {n.args[0] for n in order if n.op.name == "reshape" and not is_plain_reshape(n)}
+    inlined = _inlined(order, uses, forced, plan)
+    copied = {n for n in forced if n.op.name in VIEWS} | {n for n in outputs if n.op.name in VIEWS or n.op.name in LEAVES}
+
+    bases: dict[Expr, tuple[Expr, ...]] = {}  # the grouped nodes that a node reads
+    home: dict[Expr, int] = {}  # position of a node's group within its section
+    sections: dict[int, list[Group]] = {}
+    places: dict[tuple[int, Shape, int | None, bool], list[int]] = {}
+    for node in order:
+        name = node.op.name
+        if name in LEAVES and node not in copied:
+            bases[node] = ()
+            continue
+        if (name in VIEWS and node not in copied) or node in inlined:
+            bases[node] = tuple(dict.fromkeys(b for a in node.args for b in bases[a]))
+            continue
+        section = section_of(node, plan)
+        groups = sections.setdefault(section, [])
+        need, elementwise = 0, node.op.family == "elementwise"
+        for a in node.args:
+            for b in bases[a]:
+                if section_of(b, plan) == section:
+                    same = b is a and elementwise and a.shape == node.shape and not groups[home[b]].gemm and b.op.name not in ASSEMBLED
+                    need = max(need, home[b] if same else home[b] + 1)
+        batched = plan.axis.get(node) if plan else None
+        crossing = bool(plan and node in plan.crossing)
+        alone = name in ASSEMBLED or node in gemm_nodes
+        key = (section, node.shape, batched, crossing)
+        known = [] if alone else places.get(key, [])
+        fit = bisect_left(known, need)
+        if fit < len(known):
+            home[node] = known[fit]
+        else:
+            home[node] = len(groups)
+            groups.append(Group(section, node.shape, batched, crossing, gemm=node in gemm_nodes))
+            if not alone:
+                places.setdefault(key, []).append(home[node])
+        groups[home[node]].members.append(node)
+        bases[node] = (node,)
+    return [g for s in sorted(sections) for g in sections[s]], inlined
+
+
+def _inlined(order: list[Expr], uses: Counter[Expr], forced: set[Expr], plan: BatchPlan | None) -> set[Expr]:
+    """Elementwise nodes that only one reduction reads, and what only they read: evaluated in its inner loop."""
+    inlined: set[Expr] = set()
+    for node in reversed(order):
+        summed = node.op.name in REDUCERS
+        if not summed and node not in inlined:
+            continue
+        for a in node.args:
+            if a.op.family == "elementwise" and uses[a] == 1 and a not in forced and a.shape and (summed or a.shape == node.shape):
+                if plan is None or section_of(a, plan) == section_of(node, plan):
+                    inlined.add(a)
+    return inlined

@@ -1,0 +1,200 @@
+"""The training loop as one loop program: shuffle, gather a minibatch, run the step, many times.
+
+The shuffle of an epoch is a pure function of (seed, epoch): a Fisher-Yates shuffle whose random numbers are
+SplitMix64 of a counter (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+So a resumed run, or one cut into other calls, is the uninterrupted one, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from symgrad import dims
+from symgrad.errors import ShapeError
+from symgrad.expr import Expr
+from symgrad.loops import BindSize, Buffer, Copy, Index, Program, Value
+from symgrad.schedule import make_writer
+from symgrad.schedule.writer import Writer
+
+__all__ = ["CONTROL", "LoopProgram", "batch_dimension", "schedule_loop"]
+
+CONTROL = ("samples", "batch_size", "shuffle", "seed", "first_step", "steps")  # entries of the control argument
+
+
+@dataclass(frozen=True)
+class LoopProgram:
+    """``program`` and the names of its arguments: ``state`` (updated in place), ``data`` (all samples), ``numbers``
+    (everything else that the formulas need), then "control" (:data:`CONTROL`), "losses" (one an epoch) and
+    "done" (steps made). Sizes: the minibatch's dimension (its largest size), the data's, the number of epochs."""
+
+    program: Program
+    state: tuple[str, ...]
+    data: tuple[str, ...]
+    numbers: tuple[str, ...]
+    dim: str | None
+    all_dim: str
+    epochs_dim: str
+    words: tuple[str, ...]
+
+
+def batch_dimension(data: Sequence[Expr]) -> str | None:
+    """The one leading named dimension of the data; ``ValueError`` where there are several."""
+    leading = list(dict.fromkeys(s.shape[0] for s in data if s.shape and isinstance(s.shape[0], str)))
+    if len(leading) > 1:
+        raise ValueError(f"the data's leading dimensions {', '.join(map(str, leading))} differ: which one is the batch?")
+    return str(leading[0]) if leading else None
+
+
+def schedule_loop(state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, step: Expr | None, lanes: int, itemsize: int, mode: str = "auto") -> LoopProgram:
+    """The program that makes many updates: ``state`` maps each symbol to its next value, ``report`` is the loss.
+
+    Batched are the data whose first axis is the one leading named dimension; other data are used whole.
+    """
+    dim = batch_dimension(data)
+    batched = [s for s in data if s.shape and s.shape[0] == dim]
+    for s in batched:
+        if any(dim in dims.names(d) for d in s.shape[1:]):
+            raise ShapeError(f"{s.name}: the batch dimension {dim} can only be the first axis")
+    outputs = {"report": report, **{f"next.{s.name}": value for s, value in state.items()}}
+    inplace = {f"next.{s.name}": s for s in state}
+    gathered = [*batched, *([step] if step is not None else [])]
+    writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, gathered=gathered)
+    taken = set(writer.sizes())
+    all_dim, epochs_dim = _fresh("all", taken), _fresh("epochs", taken)
+    whole = {s: Buffer(f"all.{s.name}", s.kind, (all_dim, *s.shape[1:]), "input") for s in batched}
+    loop = _LoopWriter(writer, step, batched, whole, dim, all_dim, epochs_dim)
+    loop.write()
+    inputs = [s for s in writer.inputs if s not in state]
+    arguments = (
+        *(writer.inputs[s] for s in state), *whole.values(), *(writer.inputs[s] for s in inputs),
+        *writer.constants, loop.control, loop.losses, loop.done,
+    )  # fmt: skip
+    sizes = (*dict.fromkeys((*writer.sizes(), *([dim] if dim else []))), all_dim, epochs_dim)
+    program = Program("train", arguments, tuple(writer.scratch), sizes, writer.b.body, tuple(writer.failures), writer.constants)
+    return LoopProgram(
+        program, tuple(s.name for s in state), tuple(s.name for s in batched), tuple(s.name for s in inputs), dim, all_dim, epochs_dim, tuple(words)
+    )
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+class _LoopWriter:
+    """Writes the loop around the step that ``writer`` writes."""
+
+    def __init__(self, writer: Writer, step: Expr | None, batched: Sequence[Expr], whole: Mapping[Expr, Buffer], dim: str | None, all_dim: str, epochs_dim: str) -> None:
+        self.w, self.b, self.step, self.batched, self.whole, self.dim, self.all_dim = writer, writer.b, step, batched, whole, dim, all_dim
+        self.control = Buffer("control", "integer", (len(CONTROL),), "input")
+        self.losses = Buffer("losses", "real", (epochs_dim,), "output")
+        self.done = Buffer("done", "integer", (1,), "output")
+        self.report = writer.output_buffers.pop("report")
+        self.report = self._as_scratch(self.report)
+        self.permutation = Buffer("permutation", "integer", (all_dim,), "scratch")
+        writer.scratch.append(self.permutation)
+
+    def _as_scratch(self, output: Buffer) -> Buffer:
+        """The report is read by the loop, not handed out."""
+        scratch = Buffer("report", output.kind, output.shape, "scratch")
+        w = self.w
+        for node, places in w.written.items():
+            w.written[node] = [p if p.buffer is not output else type(p)(scratch, p.strides) for p in places]
+        for node, place in w.storage.items():
+            if place.buffer is output:
+                w.storage[node] = type(place)(scratch, place.strides)
+        w.scratch.append(scratch)
+        return scratch
+
+    def write(self) -> None:
+        b = self.b
+        samples, batch, shuffle, seed, first, steps = (b.load(self.control, k) for k in range(len(CONTROL)))
+        per_epoch = b.floordiv(b.sub(b.add(samples, batch), 1), batch)
+        shuffled = b.and_(b.not_equal(shuffle, 0), b.greater(per_epoch, 1))
+        fresh_each_step = b.greater(per_epoch, 1)
+        first_epoch = b.floordiv(first, per_epoch)
+        alive = b.define("alive", True)
+        shuffled_epoch = b.define("epoch", -1)
+        loaded = b.define("loaded", False)
+        made = b.define("made", 0)
+        with b.loop(first, b.add(first, steps)) as s:
+            with b.branch(b.read(alive)):
+                epoch = b.floordiv(s, per_epoch)
+                start = b.mul(b.mod(s, per_epoch), batch)
+                count = b.minimum(batch, b.sub(samples, start))
+                if self.dim is not None:
+                    b.emit(BindSize(self.dim, count))
+                with b.branch(b.and_(shuffled, b.not_equal(epoch, b.read(shuffled_epoch)))):
+                    self._shuffle(samples, seed, epoch)
+                    b.assign(shuffled_epoch, epoch)
+                with b.branch(b.or_(fresh_each_step, b.not_(b.read(loaded)))):
+                    with b.branch(shuffled) as straight:
+                        self._gather(start, count, shuffled=True)
+                    with b.into(straight):
+                        self._gather(start, count, shuffled=False)
+                    b.assign(loaded, True)
+                if self.step is not None:
+                    b.store(self.w.storage[self.step].buffer, 0, s)
+                self.w.emit_body()
+                loss = b.load(self.report, 0)
+                with b.branch(b.isfinite(loss)) as broken:
+                    share = b.div(b.to_real(count), b.to_real(samples))
+                    place = b.sub(epoch, first_epoch)
+                    b.store(self.losses, place, b.add(b.load(self.losses, place), b.mul(loss, share)))
+                    b.assign(made, b.add(b.read(made), 1))
+                with b.into(broken):
+                    b.assign(alive, False)
+        b.store(self.done, 0, b.read(made))
+
+    def _shuffle(self, samples: Value, seed: Value, epoch: Value) -> None:
+        b = self.b
+        with b.loop(0, samples) as k:
+            b.store(self.permutation, k, k)
+        base = b.bitxor(self._mix(b.add(seed, _GAMMA)), self._mix(b.add(b.mul(epoch, _GAMMA), 1)))
+        with b.loop(1, samples) as k:  # from the front: each prefix is shuffled in turn
+            random = self._mix(b.add(base, b.mul(k, _GAMMA)))
+            other = b.mod(b.shift_right(random, 1), b.add(k, 1))
+            mine, theirs = b.load(self.permutation, k), b.load(self.permutation, other)
+            b.store(self.permutation, k, theirs)
+            b.store(self.permutation, other, mine)
+
+    def _mix(self, z: Value) -> Value:
+        b = self.b
+        z = b.mul(b.bitxor(z, b.shift_right(z, 30)), _MIX1)
+        z = b.mul(b.bitxor(z, b.shift_right(z, 27)), _MIX2)
+        return b.bitxor(z, b.shift_right(z, 31))
+
+    def _gather(self, start: Value, count: Value, shuffled: bool) -> None:
+        """Copies the minibatch's rows to where the step reads them."""
+        b = self.b
+
+        def row(position: Index) -> Value:
+            at = position + start
+            return b.load(self.permutation, at) if shuffled else b.index(at)
+
+        for symbol in self.batched:
+            source, target = self.whole[symbol], self.w.storage[symbol]
+            inner = dims.total(symbol.shape[1:])
+            b.comment(f"gather {symbol.name}")
+            if not target.local:
+                with b.loop(0, count) as t:
+                    b.emit(Copy(target.buffer, Index.of(t) * inner, source, Index.of(row(Index.of(t))) * inner, Index.of(inner)))
+                continue
+            with self.w.chunks():
+                assert self.w.count is not None and self.w.origin is not None and self.w.rounded is not None
+                base = Index.of(self.w.origin) * target.inner
+                with b.loop(0, self.w.count) as t:
+                    at = row(Index.of(t) + self.w.origin)
+                    with b.loop(0, inner) as k:
+                        b.store(target.buffer, base + t + Index.of(k) * self.w.chunk, b.load(source, Index.of(at) * inner + k))
+                with b.loop(self.w.count, self.w.rounded) as t, b.loop(0, inner) as k:
+                    b.store(target.buffer, base + t + Index.of(k) * self.w.chunk, 0.0 if symbol.kind == "real" else 0)
+
+
+def _signed(word: int) -> int:
+    return word - 2**64 if word >= 2**63 else word
+
+
+_GAMMA, _MIX1, _MIX2 = map(_signed, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
