@@ -15,7 +15,6 @@ The parser keeps explicit stacks of operators and operands, so depth costs no Py
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -484,6 +483,8 @@ def _digits(number: int) -> str:
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    import difflib  # slow to import, and only a mistake needs it
+
     return difflib.get_close_matches(name[:64], list(known), n=1, cutoff=0.0)[0]
 
 
