@@ -1,0 +1,161 @@
+"""Loop programs as LLVM code: what runs.
+
+A kernel is ``i32 name(i8** buffers, i64* sizes)``: buffers in the order of ``program.arguments``, sizes in the order of
+``program.sizes``. It returns 0, a code of ``program.failures`` (1-based), ``OUT_OF_MEMORY`` or ``TOO_LARGE``. Inside, the
+entry loads the pointers and calls the body, an internal function to which every buffer is a ``noalias``
+parameter: that is how LLVM learns that different arguments do not overlap (a buffer that is only read may be passed twice).
+
+Functions are written as text (a tenth of the time that ``llvmlite.ir`` takes for its objects) and join the caller's module
+as one :class:`llvmlite.ir.Function` whose text they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import binding, ir
+
+from symgrad.loops import Buffer, Program
+from symgrad.render.llvm_body import TOO_LARGE, Body, Context, memory_type, quoted
+from symgrad.render.llvm_instructions import HANDLERS
+
+__all__ = ["OUT_OF_MEMORY", "TOO_LARGE", "emit_kernel", "host_lanes"]
+
+OUT_OF_MEMORY = -1
+
+STACK_BYTES = 256 * 1024
+LINE = 64  # bytes: scratch buffers begin at cache lines
+
+
+class _TextFunction(ir.Function):  # type: ignore[misc]  # llvmlite has no types
+    """A function of an ``ir.Module`` whose text is given; the module prints it in place of its own."""
+
+    text = ""
+
+    def __str__(self) -> str:
+        return self.text.replace("define ", f"define {self.linkage} ", 1) if self.linkage else self.text
+
+    def descr(self, buf: list[str]) -> None:
+        buf.append(str(self))
+
+    @property
+    def is_declaration(self) -> bool:
+        return False
+
+
+def host_lanes(dtype: str) -> int:
+    """The number of ``dtype`` elements in a SIMD register of this machine."""
+    features = binding.get_host_cpu_features()
+    width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
+    return width // (8 if dtype == "float64" else 4)
+
+
+def emit_kernel(
+    module: Any,
+    program: Program,
+    *,
+    dtype: str,
+    fastmath: bool = False,
+    name: str,
+    blas_integer: int = 32,
+    stack_bytes: int = STACK_BYTES,
+) -> Any:
+    """Adds a verified program to a module and returns the ``ir.Function``.
+
+    Args:
+        module: the ``llvmlite.ir.Module``.
+        program: see :func:`symgrad.loops.verify`.
+        dtype: "float64" or "float32", the width of reals.
+        fastmath: allow reassociation, reciprocals and approximations beside contraction; never "no NaN" or "no infinity".
+        name: the symbol; other symbols of the kernel begin with it and a dot.
+        blas_integer: 32 or 64, the integers of the external ``symgrad_dgemm`` or ``symgrad_sgemm`` (Fortran's arguments,
+            all by address, no lengths of texts).
+        stack_bytes: scratch buffers of fixed size stand on the stack up to this total, the others come from ``malloc``.
+    """
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"dtype is {dtype!r}: 'float64' or 'float32' is wanted")
+    context = Context(module, name, dtype, fastmath, blas_integer, HANDLERS)
+    body = Body(context, f"{name}.body")
+    for position, buffer in enumerate((*program.arguments, *program.scratch)):
+        body.buffers[buffer] = f"%b{position}"
+    for position, size in enumerate(program.sizes):
+        body.sizes[size] = f"%s{position}"
+    body.block(program.body)
+    body.line("  ret i32 0")
+    scratch = [*program.scratch, *body.frame_buffers()]
+    stacked = _on_stack(context, scratch, stack_bytes)
+    for buffer in stacked:
+        room = f"[{max(1, int(buffer.size))} x {memory_type(context, buffer.kind)}]"
+        body.entry.append(f"  {body.buffers[buffer]} = alloca {room}, align {LINE}")
+    heap = [b for b in scratch if b not in stacked]
+    parameters = [f"ptr noalias {'readonly ' if b.role in ('input', 'constant') else ''}{body.buffers[b]}" for b in program.arguments]
+    parameters += [f"ptr noalias {body.buffers[b]}" for b in heap] + [f"i64 {body.sizes[s]}" for s in program.sizes]
+    inline = "noinline " if body.has_loops else ""
+    inner = body.text(f"define internal i32 {quoted(body.name)}({', '.join(parameters)}) {inline}nounwind")
+    outer = _entry(context, program, body, heap)
+    signature = ir.FunctionType(ir.IntType(32), [ir.IntType(8).as_pointer().as_pointer(), ir.IntType(64).as_pointer()])
+    function = _TextFunction(module, signature, name)
+    function.text = "\n".join([outer, inner, *context.functions])
+    return function
+
+
+def _on_stack(context: Context, scratch: list[Buffer], limit: int) -> set[Buffer]:
+    chosen, used = set(), 0
+    for buffer in scratch:
+        if isinstance(buffer.size, int):
+            size = _rounded(buffer.size * context.width(buffer.kind))
+            if used + size <= limit:
+                used += size
+                chosen.add(buffer)
+    return chosen
+
+
+def _rounded(size: int) -> int:
+    return (size + LINE - 1) // LINE * LINE
+
+
+def _entry(context: Context, program: Program, body: Body, heap: list[Buffer]) -> str:
+    """The function that is called from outside: unpacks the arguments, makes room for the large scratch buffers."""
+    e = Body(context, context.name)
+    arguments = []
+    for position, _ in enumerate(program.arguments):
+        address = e.emit(f"getelementptr ptr, ptr %buffers, i64 {position}")
+        arguments.append("ptr " + e.emit(f"load ptr, ptr {address}, align 8"))
+    for position, size in enumerate(program.sizes):
+        address = e.emit(f"getelementptr i64, ptr %sizes, i64 {position}")
+        e.sizes[size] = e.emit(f"load i64, ptr {address}, align 8")
+    sizes = [f"i64 {e.sizes[s]}" for s in program.sizes]
+    call = f"call i32 {quoted(body.name)}"
+    if heap:
+        block, starts = _allocate(e, heap)
+        result = e.emit(f"{call}({', '.join(arguments + starts + sizes)})")
+        context.declare("free", "void", ["ptr"])
+        e.line(f"  call void @free(ptr {block})")
+    else:
+        result = e.emit(f"{call}({', '.join(arguments + sizes)})")
+    e.line(f"  ret i32 {result}")
+    return e.text(f"define i32 {quoted(context.name)}(ptr %buffers, ptr %sizes) nounwind")
+
+
+def _allocate(e: Body, heap: list[Buffer]) -> tuple[str, list[str]]:
+    """One ``malloc`` for all; (what to free, the parameters of the body)."""
+    total, offsets = "0", []
+    for buffer in heap:
+        offsets.append(total)
+        size = e.dim(buffer.size)
+        e.context.declare("llvm.smax.i64", "i64", ["i64", "i64"])
+        count = e.emit(f"call i64 @llvm.smax.i64(i64 {size}, i64 0)")
+        bytes_ = e.emit(f"mul i64 {count}, {e.context.width(buffer.kind)}")
+        rounded = e.emit(f"and i64 {e.emit(f'add i64 {bytes_}, {LINE - 1}')}, {-LINE}")
+        total = e.emit(f"add i64 {total}, {rounded}")
+    e.context.declare("malloc", "ptr", ["i64"])
+    block = e.emit(f"call ptr @malloc(i64 {e.emit(f'add i64 {total}, {LINE}')})")
+    empty, full = e.label(), e.label()
+    e.line(f"  br i1 {e.emit(f'icmp eq ptr {block}, null')}, label %{empty}, label %{full}")
+    e.start(empty)
+    e.line(f"  ret i32 {OUT_OF_MEMORY}")
+    e.start(full)
+    address = e.emit(f"ptrtoint ptr {block} to i64")
+    gap = e.emit(f"and i64 {e.emit(f'sub i64 0, {address}')}, {LINE - 1}")
+    base = e.emit(f"getelementptr i8, ptr {block}, i64 {gap}")
+    return block, ["ptr " + e.emit(f"getelementptr i8, ptr {base}, i64 {offset}") for offset in offsets]
