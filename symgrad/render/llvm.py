@@ -124,6 +124,7 @@ def _entry(context: Context, program: Program, body: Body, heap: list[Buffer]) -
     for position, size in enumerate(program.sizes):
         address = e.emit(f"getelementptr i64, ptr %sizes, i64 {position}")
         e.sizes[size] = e.emit(f"load i64, ptr {address}, align 8")
+    e.dims_lines = e.lines  # sizes are known from here on
     sizes = [f"i64 {e.sizes[s]}" for s in program.sizes]
     call = f"call i32 {quoted(body.name)}"
     if heap:
