@@ -17,8 +17,6 @@ __all__ = ["MODES", "describe", "make_writer", "schedule"]
 
 MODES = ("auto", "tile", "loops", "blas")
 
-CHUNK_BYTES = 96 * 1024  # what a pass over the batch may keep in flight: most of it in L1, the rest in L2
-CHUNK_LIMIT = 512  # samples
 TILE_VALUES = 4096  # values a sample may need at once in a tile kernel
 TILE_PRODUCT = 128 * 128  # the largest weight matrix of a tile kernel
 BLAS_FLOPS = 32 * 32 * 32  # from here on a library's blocking beats one pass of fused loops
@@ -32,9 +30,8 @@ def make_writer(
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     roots = list(outputs.values())
     plan, why = _choose_batch(roots, mode, lanes)
-    chunk = _chunk(roots, plan, lanes, itemsize) if plan else lanes
     gemms = [] if plan or mode == "loops" else [n for n in topological(*roots) if n.op.name == "contract" and _is_for_blas(n, mode)]
-    writer = Writer(outputs, lanes=lanes, plan=plan, chunk=chunk, gemms=gemms, inplace=inplace or {}, gathered=gathered)
+    writer = Writer(outputs, lanes=lanes, plan=plan, itemsize=itemsize, gemms=gemms, inplace=inplace or {}, gathered=gathered)
     return writer, [why, *describe(writer)]
 
 
@@ -84,19 +81,6 @@ def _product(node: Expr, plan: BatchPlan) -> int:
             sizes[c] = 1 if plan.axis.get(a) == k else d
     total = dims.total(sizes.values())
     return total if isinstance(total, int) else TILE_PRODUCT + 1
-
-
-def _chunk(roots: Sequence[Expr], plan: BatchPlan, lanes: int, itemsize: int) -> int:
-    """Samples a chunk: as many as keep its values in cache, the whole batch where it is small."""
-    values = 0
-    for node in topological(*roots):
-        if node in plan.axis and node.op.name not in VIEWS and (node.op.name not in LEAVES or node.op.name == "symbol"):
-            size = dims.divide(dims.total(node.shape), plan.dim)
-            values += size if isinstance(size, int) else 1
-    fit = max(lanes, min(CHUNK_LIMIT, CHUNK_BYTES // (max(values, 1) * itemsize)) // lanes * lanes)
-    if isinstance(plan.dim, int):
-        fit = min(fit, -(-plan.dim // lanes) * lanes)
-    return fit
 
 
 def _is_for_blas(node: Expr, mode: str) -> bool:

@@ -44,12 +44,24 @@ def is_plain_reshape(node: Expr) -> bool:
     return [d for d in node.shape if d != 1] == [d for d in node.args[0].shape if d != 1]
 
 
-def section_of(node: Expr, plan: BatchPlan | None) -> int:
-    """0: before the batch; 2p + 1: pass p over it; 2p + 2: after pass p."""
+def assign_sections(order: Sequence[Expr], plan: BatchPlan | None) -> dict[Expr, int]:
+    """0: before the batch; 2p + 1: pass p over it; 2p + 2: after pass p. What only later sections between the passes
+    read is computed there, beside its readers."""
     if plan is None:
-        return 0
-    phase = plan.phase[node]
-    return 2 * phase + 1 if node in plan.axis or node in plan.crossing else 2 * phase + 2
+        return dict.fromkeys(order, 0)
+    passing = plan.axis.keys() | plan.crossing
+    sections = {n: 2 * plan.phase[n] + (1 if n in passing else 2) for n in order}
+    readers: dict[Expr, list[Expr]] = {}
+    for node in order:
+        for a in node.args:
+            readers.setdefault(a, []).append(node)
+    for node in reversed(order):
+        if node in passing:
+            continue
+        users = [sections[u] for u in readers.get(node, ())]
+        latest = max(sections.values()) // 2 * 2 if not users else min(u - u % 2 for u in users)
+        sections[node] = max(sections[node], latest)
+    return sections
 
 
 def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable[Expr]) -> tuple[list[Group], set[Expr]]:
@@ -57,9 +69,9 @@ def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable
     order = topological(*outputs)
     uses = Counter(a for n in order for a in n.args)
     uses.update(outputs)
-    gemm_nodes = set(gemms)
+    gemm_nodes, section_of = set(gemms), assign_sections(order, plan)
     forced = {n.args[0] for n in order if n.op.name == "reshape" and not is_plain_reshape(n)}
-    inlined = _inlined(order, uses, forced, plan)
+    inlined = _inlined(order, uses, forced, section_of)
     copied = {n for n in forced if n.op.name in VIEWS} | {n for n in outputs if n.op.name in VIEWS or n.op.name in LEAVES}
 
     bases: dict[Expr, tuple[Expr, ...]] = {}  # the grouped nodes that a node reads
@@ -74,12 +86,12 @@ def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable
         if (name in VIEWS and node not in copied) or node in inlined:
             bases[node] = tuple(dict.fromkeys(b for a in node.args for b in bases[a]))
             continue
-        section = section_of(node, plan)
+        section = section_of[node]
         groups = sections.setdefault(section, [])
         need, elementwise = 0, node.op.family == "elementwise"
         for a in node.args:
             for b in bases[a]:
-                if section_of(b, plan) == section:
+                if section_of[b] == section:
                     same = b is a and elementwise and a.shape == node.shape and not groups[home[b]].gemm and b.op.name not in ASSEMBLED
                     need = max(need, home[b] if same else home[b] + 1)
         batched = plan.axis.get(node) if plan else None
@@ -100,7 +112,7 @@ def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable
     return [g for s in sorted(sections) for g in sections[s]], inlined
 
 
-def _inlined(order: list[Expr], uses: Counter[Expr], forced: set[Expr], plan: BatchPlan | None) -> set[Expr]:
+def _inlined(order: list[Expr], uses: Counter[Expr], forced: set[Expr], section_of: dict[Expr, int]) -> set[Expr]:
     """Elementwise nodes that only one reduction reads, and what only they read: evaluated in its inner loop."""
     inlined: set[Expr] = set()
     for node in reversed(order):
@@ -108,7 +120,7 @@ def _inlined(order: list[Expr], uses: Counter[Expr], forced: set[Expr], plan: Ba
         if not summed and node not in inlined:
             continue
         for a in node.args:
-            if a.op.family == "elementwise" and uses[a] == 1 and a not in forced and a.shape and (summed or a.shape == node.shape):
-                if plan is None or section_of(a, plan) == section_of(node, plan):
-                    inlined.add(a)
+            alone = a.op.family == "elementwise" and uses[a] == 1 and a not in forced and a.shape
+            if alone and (summed or a.shape == node.shape) and section_of[a] == section_of[node]:
+                inlined.add(a)
     return inlined

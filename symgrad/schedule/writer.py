@@ -26,6 +26,8 @@ __all__ = ["Storage", "Writer"]
 Indices = tuple[Index, ...]
 Scalar = Union[Value, bool, int, float]
 
+CHUNK_BYTES = 96 * 1024  # what a pass over the batch may keep in flight: most of it in L1, the rest in L2
+CHUNK_LIMIT = 512  # samples
 MAX_BLOCK_LANES = 8  # accumulators of a register block where the lanes run along an output axis
 MAX_BLOCK_REDUCED = 16  # where they run along the summed axis (4 x 4: 8 loads for 16 fused multiply-adds)
 
@@ -64,15 +66,15 @@ def pick_block(extent: Dim, limit: int) -> int:
 
 
 class Writer:
-    """Writes the program of some outputs. ``chunk``: samples a pass holds at a time (a multiple of ``lanes``).
+    """Writes the program of some outputs. ``chunk``: samples a pass over the batch holds at a time.
 
     ``inplace``: output → the symbol it is written over. ``gathered``: symbols that are no arguments; their storage
     is scratch that the caller fills (the training loop gathers its minibatches into it)."""
 
     def __init__(
-        self, outputs: Mapping[str, Expr], *, lanes: int, plan: BatchPlan | None, chunk: int, gemms: Sequence[Expr], inplace: Mapping[str, Expr], gathered: Sequence[Expr] = (),
+        self, outputs: Mapping[str, Expr], *, lanes: int, plan: BatchPlan | None, itemsize: int, gemms: Sequence[Expr], inplace: Mapping[str, Expr], gathered: Sequence[Expr] = (),
     ) -> None:  # fmt: skip
-        self.outputs, self.lanes, self.plan, self.chunk = dict(outputs), lanes, plan, chunk
+        self.outputs, self.lanes, self.plan, self.itemsize = dict(outputs), lanes, plan, itemsize
         self.inplace, self.gathered = dict(inplace), tuple(gathered)
         self.b = Builder()
         self.failures: list[str] = []
@@ -106,9 +108,7 @@ class Writer:
         order = topological(*self.outputs.values())
         targets = {name: symbol for name, symbol in self.inplace.items()}
         for node in order:
-            if node in self.gathered:
-                self._allocate_gathered(node)
-            elif node.op is SYMBOL:
+            if node.op is SYMBOL and node not in self.gathered:
                 role = "inout" if node in targets.values() else "input"
                 self.inputs[node] = Buffer(node.name, node.kind, node.shape, role)
                 self.storage[node] = Storage(self.inputs[node], row_major(node.shape))
@@ -121,9 +121,12 @@ class Writer:
                 self.inputs[symbol] = Buffer(symbol.name, symbol.kind, symbol.shape, "inout")
                 self.storage[symbol] = Storage(self.inputs[symbol], row_major(symbol.shape))
         readers = self._readers(order)
+        self.chunk = self._choose_chunk([n for n in order if n in readers or n.op is SYMBOL])
+        for symbol in self.gathered:
+            self._allocate_gathered(symbol)
         for name, node in self.outputs.items():
             target = self.inplace.get(name)
-            place = Storage(self.inputs[target] if target else Buffer(name, node.kind, node.shape, "output"), row_major(node.shape))
+            place = Storage(self.inputs[target] if target is not None else Buffer(name, node.kind, node.shape, "output"), row_major(node.shape))
             if target is None:
                 self.output_buffers[name] = place.buffer
             elif self._is_overwritten_early(node, target, order):
@@ -146,6 +149,20 @@ class Writer:
                 else:
                     self.storage[node] = Storage(self._scratch("t", node.kind, node.shape), row_major(node.shape))
                     places.insert(0, self.storage[node])
+
+    def _choose_chunk(self, stored: Sequence[Expr]) -> int:
+        """As many samples as keep what is stored of them in cache; the whole batch where it is small."""
+        if self.plan is None:
+            return self.lanes
+        values = 1
+        for node in stored:
+            if node in self.plan.axis:
+                inner = dims.divide(dims.total(node.shape), self.plan.dim)
+                values += inner if isinstance(inner, int) else 1
+        fit = max(self.lanes, min(CHUNK_LIMIT, CHUNK_BYTES // (values * self.itemsize)) // self.lanes * self.lanes)
+        if isinstance(self.plan.dim, int):
+            fit = min(fit, -(-self.plan.dim // self.lanes) * self.lanes)
+        return fit
 
     def _allocate_gathered(self, symbol: Expr) -> None:
         if self.plan is not None and symbol in self.plan.axis:
