@@ -18,7 +18,7 @@ from symgrad.errors import ShapeError
 
 __all__ = [
     "Dim", "Shape", "add", "broadcast", "check_dim", "constraints", "divide", "evaluate", "evaluate_shape",
-    "multiply", "names", "require", "subtract", "total", "unify",
+    "multiply", "names", "require", "steps", "subtract", "total", "unify",
 ]
 
 Dim = Union[int, str]
@@ -201,6 +201,34 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
 
 def evaluate_shape(shape: Iterable[Dim], sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(evaluate(d, sizes) for d in shape)
+
+
+def steps(dim: str) -> list[tuple[str, Dim, Dim]]:
+    """The computation of a dimension: ("leaf", name or number, 0), then (operation, i, j) on earlier results.
+
+    >>> steps("(n + 1)//2")
+    [('leaf', 'n', 0), ('leaf', 1, 0), ('+', 0, 1), ('leaf', 2, 0), ('//', 2, 3)]
+    """
+    signs: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//"}
+    found: list[tuple[str, Dim, Dim]] = []
+
+    def write(node: ast.AST) -> int:
+        if isinstance(node, ast.Constant):
+            found.append(("leaf", int(node.value), 0))  # type: ignore[arg-type]
+        elif isinstance(node, ast.Name):
+            found.append(("leaf", node.id, 0))
+        elif isinstance(node, ast.UnaryOp):
+            found.append(("leaf", 0, 0))
+            zero = len(found) - 1
+            found.append(("-", zero, write(node.operand)))
+        else:
+            assert isinstance(node, ast.BinOp)
+            left, right = write(node.left), write(node.right)
+            found.append((signs[type(node.op)], left, right))
+        return len(found) - 1
+
+    write(ast.parse(dim, mode="eval").body)
+    return found
 
 
 # What can only be checked when the sizes are known: (left, relation, right), relation "==" or ">=".

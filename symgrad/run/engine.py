@@ -1,0 +1,190 @@
+"""Machine code: compiled by numba's code generator, kept as an object file, loaded without numba.
+
+:func:`compile_object` hands the LLVM of several kernels to numba's code generator (its target machine and
+passes; no Python function is compiled, which saves numba's 0.6 s of first type inference) and keeps the
+object file. :class:`Library` loads one through llvmlite alone, in about 4 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from symgrad.loops import Gemm, Program
+from symgrad.loops.walk import walk
+from symgrad.run.entry import ENTRY_NAME, emit_entry
+
+__all__ = ["CompiledObject", "Library", "compile_object", "entry_address", "host", "lock", "uses_blas"]
+
+# One compilation at a time: numba and llvmlite are not re-entrant. A fork waits for it, so that the child
+# finds their state whole.
+lock = threading.RLock()
+os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+@dataclass(frozen=True)
+class CompiledObject:
+    """An object file, its kernels' symbols by name, and the symbols that it needs from outside."""
+
+    code: bytes
+    symbols: Mapping[str, str]
+    needs: tuple[str, ...]
+
+
+def compile_object(
+    programs: Mapping[str, Program], *, key: str, dtype: str, fastmath: bool, show: Callable[[str], None] | None = None
+) -> CompiledObject:
+    """Compiles the programs into one object file; ``key`` makes its symbols unique, ``show`` gets the optimised LLVM."""
+    from llvmlite import ir
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
+    from symgrad.render.llvm import emit_kernel
+
+    with lock, global_compiler_lock:
+        codegen = cpu_target.target_context.codegen()
+        library = codegen.create_library(f"symgrad_{key}")
+        module: ir.Module = library.create_ir_module(f"symgrad_{key}")
+        symbols = {}
+        for number, (name, program) in enumerate(programs.items()):
+            symbols[name] = f"symgrad_{key}_{number}"
+            bits = _provide_blas() if uses_blas(program) else 32
+            emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=symbols[name], blas_integer=bits)
+        library.add_ir_module(module)
+        library._optimize_final_module()
+        final = library._final_module
+        final.verify()
+        if show is not None:
+            show(str(final))
+        needs = tuple(f.name for f in final.functions if f.is_declaration and not f.name.startswith("llvm."))
+        return CompiledObject(codegen._tm.emit_object(final), symbols, needs)
+
+
+def uses_blas(program: Program) -> bool:
+    """Whether a program multiplies matrices through BLAS."""
+    return any(isinstance(statement, Gemm) for statement in walk(program.body))
+
+
+class Library:
+    """A loaded object file. The machine code lives as long as this object.
+
+    Raises ``LookupError`` where a symbol that it needs is not there: the object comes from elsewhere.
+    """
+
+    def __init__(self, code: bytes, needs: Sequence[str] = (), blas: bool = False) -> None:
+        with lock:
+            llvm, machine = _llvm()
+            if blas:
+                _provide_blas()
+            missing = [name for name in needs if llvm.address_of_symbol(name) is None]
+            if missing:
+                raise LookupError(f"not available in this process: {', '.join(missing)}")  # MCJIT would end the process
+            self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            self._engine.finalize_object()
+
+    def address(self, symbol: str) -> int:
+        """Where a function is."""
+        with lock:
+            found = int(self._engine.get_function_address(symbol))
+        if not found:
+            raise LookupError(f"the object has no function {symbol}")
+        return found
+
+
+@cache
+def _llvm() -> tuple[Any, Callable[[], Any]]:
+    """llvmlite's binding, ready, and a maker of target machines (an engine owns its own)."""
+    import llvmlite.binding as llvm
+
+    try:
+        llvm.initialize()  # needed up to llvmlite 0.44, refused since 0.45
+    except RuntimeError:
+        pass
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return llvm, target.create_target_machine
+
+
+@cache
+def host() -> tuple[str, str]:
+    """The processor's name and features: machine code for another one must not be loaded here."""
+    llvm, _ = _llvm()
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+# --- the CPython entry -----------------------------------------------------------------------------
+
+_entry: tuple[Library, int] | None = None
+
+
+def entry_address(load: Callable[[], bytes | None], store: Callable[[bytes], None]) -> int:
+    """Where the CPython entry is. Made once a process; ``load`` and ``store`` keep its object code."""
+    global _entry
+    with lock:
+        if _entry is None:
+            code = load()
+            if code is None:
+                code = _compile_entry()
+                store(code)
+            library = Library(code)
+            _entry = library, library.address(ENTRY_NAME)
+        return _entry[1]
+
+
+def _compile_entry() -> bytes:
+    llvm, machine = _llvm()
+    with lock:
+        module = llvm.parse_assembly(emit_entry())
+        module.triple = llvm.get_process_triple()
+        target = machine()
+        module.data_layout = str(target.target_data)
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        passes = llvm.create_pass_builder(target, options)
+        passes.getModulePassManager().run(module, passes)
+        return bytes(target.emit_object(module))
+
+
+# --- BLAS ------------------------------------------------------------------------------------------
+
+
+@cache
+def _provide_blas() -> int:
+    """Gives machine code ``symgrad_dgemm`` and ``symgrad_sgemm``, SciPy's, without importing scipy.linalg (0.3 s).
+
+    Returns how many bits its integers have.
+    """
+    import ctypes
+    import importlib.machinery
+    import importlib.util
+
+    llvm, _ = _llvm()
+    name = "scipy.linalg.cython_blas"
+    module = sys.modules.get(name)
+    if module is None:
+        package = importlib.util.find_spec("scipy")
+        folders: Iterable[str] = (package.submodule_search_locations or ()) if package else ()
+        paths = [os.path.join(f, "linalg", "cython_blas" + s) for f in folders for s in importlib.machinery.EXTENSION_SUFFIXES]
+        path = next(filter(os.path.exists, paths))
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules.pop(name, None)  # it registers itself; a later import must also bind it in its package
+    pythonapi = ctypes.pythonapi
+    pythonapi.PyCapsule_GetName.restype, pythonapi.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pythonapi.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    for routine in ("dgemm", "sgemm"):
+        capsule = module.__pyx_capi__[routine]
+        signature = pythonapi.PyCapsule_GetName(capsule)
+        llvm.add_symbol(f"symgrad_{routine}", pythonapi.PyCapsule_GetPointer(capsule, signature))
+    integer = signature.decode().split(",")[2].strip()  # void (char *, char *, int *, …
+    return 32 if integer == "int *" else 64

@@ -1,0 +1,226 @@
+"""The table of a kernel: what the CPython entry (:mod:`symgrad.run.entry`) needs to know to call it.
+
+64-bit words: where each argument goes, how sizes follow from shapes, what is allocated for the results
+and how they are put together. :class:`Table` writes it, :func:`make_builtin` makes it a Python built-in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from symgrad import dims
+from symgrad.dims import Dim, Shape
+from symgrad.loops import Gemm, Program
+from symgrad.loops.walk import walk
+
+__all__ = ["Input", "Output", "Structure", "Table", "make_builtin", "new_array_address", "release_threshold"]
+
+# What the tuple behind a built-in holds, by position.
+SELF = ("table", "fallback", "failed", "names", "keys", "owned")
+
+# The table's first words. Counts, offsets into the table, then offsets into the call's workspace.
+HEADER = (
+    "kernel", "workspace", "inputs", "input_rows", "sizes", "size_template", "steps", "step_rows", "checks", "check_rows",
+    "constants", "constant_rows", "outputs", "output_rows", "results", "result_rows", "release",
+    "float_type", "float64_type", "int_type", "array_type", "new_array",
+    "at_arguments", "at_sizes", "at_buffers", "at_cells", "at_outputs", "at_stack", "at_dims",
+)  # fmt: skip
+WORD = {name: k for k, name in enumerate(HEADER)}
+
+# Row formats.
+INPUT_ROW = 5     # kind, buffer or -1, dtype object, ndim, offset of the axes' size slots
+STEP_ROW = 4      # operation, target slot, left slot, right slot
+CHECK_ROW = 3     # relation, left slot, right slot
+CONSTANT_ROW = 2  # buffer, address
+OUTPUT_ROW = 5    # as inputs
+RESULT_ROW = 3    # leaf, output, - | tuple, count, - | list, count, - | dict, count, first key
+
+KINDS = {"float64": 0, "float32": 1, "int64": 2, "bool": 3}
+ARRAY = 4
+STEPS = {"+": 0, "-": 1, "*": 2, "//": 3}
+RESULTS = {"leaf": 0, "tuple": 1, "list": 2, "dict": 3}
+STACK_WORDS = 2048  # a larger workspace comes from malloc
+
+Structure = Any  # a nest of str (an output's name), tuple, list and dict
+
+
+@dataclass(frozen=True)
+class Input:
+    """One argument of a call: its name, element type (a NumPy dtype name) and shape."""
+
+    name: str
+    dtype: str
+    shape: Shape
+
+
+Output = Input
+
+
+@dataclass
+class Table:
+    """Writes the table of one kernel for calls with ``inputs`` that return ``result``, a nest of output names."""
+
+    program_sizes: Sequence[str]
+    buffers: Sequence[str]
+    inputs: Sequence[Input]
+    outputs: Sequence[Output]
+    result: Structure
+    checks: Sequence[tuple[Dim, str, Dim]] = ()
+    release: int = -1
+    words: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    _template: list[int] = field(default_factory=list)
+    _slots: dict[Dim, int] = field(default_factory=dict)
+    _steps: list[int] = field(default_factory=list)
+
+    def write(self, kernel: int, constants: Sequence[tuple[int, int]], new_array: int) -> bytes:
+        """The table as bytes; ``constants`` are (buffer number, address) pairs."""
+        buffer_of = {name: k for k, name in enumerate(self.buffers)}
+        for name in self.program_sizes:  # the kernel gets the head of the sizes as they are
+            self._new_slot(name)
+        checks: list[int] = []
+        late: list[tuple[int, Dim]] = []
+        rows = [self._row(i, buffer_of, late) for i in self.inputs]
+        for slot, dim in late:
+            checks += [0, slot, self._slot(dim)]
+        for left, relation, right in self.checks:
+            checks += [0 if relation == "==" else 1, self._slot(left), self._slot(right)]
+        output_rows = [self._row(o, buffer_of, None) for o in self.outputs]
+        results = self._results({o.name: k for k, o in enumerate(self.outputs)})
+
+        words = [0] * len(HEADER)
+        put = dict[str, int]()
+        put.update(kernel=kernel, release=self.release, new_array=new_array, float_type=id(float), float64_type=id(np.float64),
+                   int_type=id(int), array_type=id(np.ndarray))  # fmt: skip
+
+        def section(count: str, offset: str, body: list[int], row: int) -> None:
+            put[count], put[offset] = len(body) // row, len(words)
+            words.extend(body)
+
+        for row in (*rows, *output_rows):
+            axes = row.pop()
+            row.append(len(words))
+            words.extend(axes)
+        section("sizes", "size_template", self._template, 1)
+        section("inputs", "input_rows", [w for r in rows for w in r], INPUT_ROW)
+        section("outputs", "output_rows", [w for r in output_rows for w in r], OUTPUT_ROW)
+        section("steps", "step_rows", self._steps, STEP_ROW)
+        section("checks", "check_rows", checks, CHECK_ROW)
+        section("constants", "constant_rows", [w for c in constants for w in c], CONSTANT_ROW)
+        section("results", "result_rows", results, RESULT_ROW)
+
+        at = 0
+        for name, size in (
+            ("at_arguments", len(rows)), ("at_sizes", len(self._template)), ("at_buffers", len(self.buffers)),
+            ("at_cells", len(rows) + len(output_rows)), ("at_outputs", len(output_rows)), ("at_stack", put["results"]),
+            ("at_dims", max([len(o.shape) for o in self.outputs], default=0)),
+        ):  # fmt: skip
+            put[name] = at
+            at += size
+        put["workspace"] = max(at, 1)
+        for name, value in put.items():
+            words[WORD[name]] = value
+        return np.array(words, dtype=np.int64).tobytes()
+
+    def _new_slot(self, dim: Dim) -> int:
+        self._slots[dim] = len(self._template)
+        self._template.append(dim if isinstance(dim, int) else -1)
+        return self._slots[dim]
+
+    def _slot(self, dim: Dim) -> int:
+        """The place of a size; a size that is an expression becomes steps that compute it."""
+        if dim in self._slots:
+            return self._slots[dim]
+        if isinstance(dim, int) or dim.isidentifier():
+            return self._new_slot(dim)
+        order = dims.steps(dim)
+        slots: list[int] = []
+        for operation, left, right in order:
+            if operation == "leaf":
+                slots.append(self._slot(left))
+            else:
+                target = len(self._template)
+                self._template.append(-1)
+                self._steps += [STEPS[operation], target, slots[int(left)], slots[int(right)]]
+                slots.append(target)
+        self._slots[dim] = slots[-1]
+        return slots[-1]
+
+    def _row(self, item: Input, buffer_of: dict[str, int], late: list[tuple[int, Dim]] | None) -> list[Any]:
+        buffer = buffer_of.get(item.name, -1)
+        if not item.shape:
+            return [KINDS[item.dtype], buffer, 0, 0, []]
+        axes: list[int] = []
+        for dim in item.shape:
+            if late is not None and isinstance(dim, str) and not dim.isidentifier():
+                axes.append(len(self._template))  # an input's own "n - 1": read first, compared when n is known
+                self._template.append(-1)
+                late.append((axes[-1], dim))
+            else:
+                axes.append(self._slot(dim))
+        return [ARRAY, buffer, id(np.dtype(item.dtype)), len(axes), axes]
+
+    def _results(self, number: dict[str, int]) -> list[int]:
+        """The nest in postfix order."""
+        code: list[int] = []
+        stack: list[tuple[Any, bool]] = [(self.result, False)]
+        while stack:
+            item, ready = stack.pop()
+            if isinstance(item, str):
+                code += [RESULTS["leaf"], number[item], 0]
+            elif not ready:
+                stack.append((item, True))
+                stack.extend((part, False) for part in reversed(list(item.values() if isinstance(item, dict) else item)))
+            elif isinstance(item, dict):
+                code += [RESULTS["dict"], len(item), len(self.keys)]
+                self.keys.extend(item)
+            else:
+                code += [RESULTS["list" if isinstance(item, list) else "tuple"], len(item), 0]
+        return code
+
+
+# --- the built-in ----------------------------------------------------------------------------------
+
+
+class _MethodDef(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
+
+
+_METH_FASTCALL_KEYWORDS = 0x0080 | 0x0002
+
+
+def make_builtin(
+    name: str, entry: int, table: bytes, fallback: Callable[..., Any], failed: Callable[[int], Any],
+    names: Sequence[str | None], keys: Sequence[str], owned: Any,
+) -> Callable[..., Any]:  # fmt: skip
+    """A built-in function around the entry at address ``entry``; it owns all it is given.
+
+    ``fallback`` gets the calls that the entry does not take, ``failed`` the kernel's failure codes;
+    ``names`` are the arguments' keywords (``None``: positional only), interned; ``keys`` those of dict results.
+    """
+    method = _MethodDef(name.encode(), entry, _METH_FASTCALL_KEYWORDS, None)
+    new = ctypes.pythonapi.PyCFunction_NewEx
+    new.restype, new.argtypes = ctypes.py_object, [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
+    return new(ctypes.byref(method), (table, fallback, failed, tuple(names), tuple(keys), (owned, method)), None)
+
+
+def new_array_address() -> int:
+    """NumPy's ``PyArray_Empty`` (entry 184 of its C API table, whose order is part of the ABI)."""
+    from numpy._core import _multiarray_umath as umath  # type: ignore[attr-defined]
+
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    api = ctypes.cast(get(umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    return int(api[184] or 0)
+
+
+def release_threshold(program: Program) -> int:
+    """From how many array elements on the call releases the GIL (-1: never), which costs about 0.05 µs."""
+    if not any(b.shape for b in program.arguments):
+        return -1
+    return 0 if any(isinstance(s, Gemm) for s in walk(program.body)) else 4096
