@@ -1,0 +1,151 @@
+"""exp, expm1, log, log1p on lanes.
+
+exp and expm1: x = n*log(2) + r with abs(r) <= log(2)/2 (Cody and Waite, Software Manual for the Elementary
+Functions, 1980: log(2) in two parts, the first short enough that its product with n is exact), a polynomial in r,
+and 2**n put together in the exponent bits. log and log1p: x = 2**k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
+s = f/(2 + f) and log(1 + f) = f - (f**2/2 - s*(f**2/2 + R(s**2))), the scheme of fdlibm's e_log.c and s_log1p.c
+(Sun Microsystems, 1993).
+
+The coefficients are minimax ones, by the exchange algorithm in ``tests/minimax.py``; the comment at each
+table gives the function, the weight and the error it reached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from symgrad.render.vector_math.lanes import (
+    DOUBLE,
+    FLOAT,
+    Lanes,
+    absolute,
+    clamp,
+    fma,
+    polynomial,
+    power_of_two,
+    scale_by_power,
+    select,
+    two_sum,
+)
+
+__all__ = ["LN2", "exp", "expm1", "exp_parts", "half_expm1", "log", "log1p"]
+
+LOG2_E = 1.4426950408889634
+INFINITY, NAN = float("inf"), float("nan")
+
+
+@dataclass(frozen=True)
+class Ln2:
+    """log(2) as a sum: the upper part has so many zero bits at its end that a product with an exponent is exact."""
+
+    high: float
+    low: float
+
+
+LN2 = {
+    DOUBLE: Ln2(float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")),
+    FLOAT: Ln2(float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.7f7d1cp-20")),
+}
+
+# (exp(r) - 1 - r)/r**2 on abs(r) <= log(2)/2, weight r**2/exp(r): 2**-57.9 and 2**-28.3
+EXP = {
+    DOUBLE: (0.5000000000000011, 0.1666666666666641, 0.04166666666652979, 0.008333333333495313, 0.0013888888943744773,
+             0.0001984126950497647, 2.4801492964749417e-05, 2.7557587551816068e-06, 2.763030101988489e-07, 2.4999775800603653e-08),
+    FLOAT: (0.4999999342199022, 0.16666520419942923, 0.04166839295754692, 0.00836874232888612, 0.0013814423108709343),
+}
+# the same, weight r**2/expm1(r): 2**-61.7 and 2**-32.0
+EXPM1 = {
+    DOUBLE: (0.5, 0.16666666666666677, 0.04166666666666651, 0.008333333333321655, 0.001388888888896229, 0.00019841269886068777,
+             2.4801587172809654e-05, 2.7557244259176993e-06, 2.755740230796141e-07, 2.5109022697780703e-08, 2.0875466736115605e-09),
+    FLOAT: (0.5000000044251522, 0.16666666369595795, 0.04166636049150886, 0.0083333894852254, 0.001394066355889637, 0.00019845867268553433),
+}
+# (log((1 + s)/(1 - s))/s - 2)/s**2 in z = s**2 up to (3 - sqrt(8))**2, weight z/2: 2**-59.5 and 2**-30.2
+LOG = {
+    DOUBLE: (0.6666666666666735, 0.3999999999941115, 0.2857142874324426, 0.22222198478313346, 0.18183569600596242, 0.1531390719369834,
+             0.1479746501175612),
+    FLOAT: (0.6666677674316677, 0.39977492873335707, 0.29873128843082825),
+}
+
+
+def reduce_by_ln2(x: Lanes) -> tuple[Lanes, Lanes]:
+    """(n, r) with x = n*log(2) + r; n as an integer in the low bits of a pattern. abs(x) must be below 2**20 or so."""
+    shifted = fma(x, LOG2_E, x.format.magic)
+    n = shifted - x.format.magic
+    r = fma(n, -LN2[x.format].high, x)
+    return shifted.bits(), fma(n, -LN2[x.format].low, r)
+
+
+def exp(x: Lanes) -> Lanes:
+    low, high = {DOUBLE: (-746.0, 710.0), FLOAT: (-104.0, 89.0)}[x.format]
+    n, p = exp_parts(clamp(x, low, high))
+    return scale_by_power(p, n)
+
+
+def exp_parts(x: Lanes) -> tuple[Lanes, Lanes]:
+    """(n, p) with exp(x) = 2**n * p and p in [0.7, 1.42]; for abs(x) below 1e3 (float: 100) or so."""
+    n, r = reduce_by_ln2(x)
+    return n, fma(r, fma(r, polynomial(r, EXP[x.format]), 1.0), 1.0)
+
+
+def half_expm1(x: Lanes) -> Lanes:
+    """expm1(x)/2 for x from -40 (float: -20) on, finite where exp(x) overflows by less than a factor of 2."""
+    n, r = reduce_by_ln2(x)
+    scale = power_of_two(n - 1)
+    offset = scale - 0.5
+    total = fma(scale, r, offset)
+    error = fma(scale, r, offset - total)  # n = 0: offset is 0; else abs(offset) > abs(scale*r), as in fast_two_sum
+    return total + fma(scale, r * r * polynomial(r, EXPM1[x.format]), error)
+
+
+def expm1(x: Lanes) -> Lanes:
+    low, high = {DOUBLE: (-40.0, 710.0), FLOAT: (-20.0, 89.0)}[x.format]
+    return select(absolute(x) < 2.0**-54, x, half_expm1(clamp(x, low, high)) * 2.0)
+
+
+def _split(x: Lanes, bias: float = 0.0) -> tuple[Lanes, Lanes, Lanes]:
+    """(k, biased, m): x = 2**k * m for a positive normal x, m in [sqrt(1/2), sqrt(2)), k as a number and as a biased exponent."""
+    form = x.format
+    root = {DOUBLE: 0x3FE6A09E667F3BCD, FLOAT: 0x3F3504F3}[form]  # sqrt(1/2)
+    moved = x.bits() + (form.one - root)
+    biased = moved >> form.mantissa
+    m = ((moved & ((1 << form.mantissa) - 1)) + root).real()
+    whole = 2.0**form.mantissa
+    k = (biased | (form.bias + form.mantissa << form.mantissa)).real() - (whole + form.bias)
+    return k, biased, m
+
+
+def _log_core(f: Lanes, k: Lanes, low: Lanes | None = None) -> Lanes:
+    """d with log(2**k * (1 + f + low)) = k*LN2.high + d."""
+    s = f / (f + 2.0)
+    z = s * s
+    half_square = f * f * 0.5
+    rest = k * LN2[f.format].low
+    if low is not None:
+        rest = rest + low * fma(s + s, s - 1.0, 1.0)  # low/(1 + f) to a hundredth, which is enough
+    inner = fma(s, fma(polynomial(z, LOG[f.format]), z, half_square), rest)
+    return f - (half_square - inner)
+
+
+def log(x: Lanes) -> Lanes:
+    form = x.format
+    tiny = x < form.smallest
+    shift = 54.0 if form is DOUBLE else 25.0
+    k, _, m = _split(select(tiny, x * 2.0**shift, x))
+    k = select(tiny, k - shift, k)
+    d = _log_core(m - 1.0, k)
+    y = fma(k, LN2[form].high, d)
+    y = select(x.equals(INFINITY), x, y)
+    return select(x > 0.0, y, select(x.equals(0.0), x.like(-INFINITY), x.like(NAN)))
+
+
+def log1p(x: Lanes) -> Lanes:
+    form = x.format
+    u, error = two_sum(x.like(1.0), x)
+    k, biased, m = _split(u)
+    direct = k.equals(0.0)
+    scaled = error * ((2 * form.bias - biased) << form.mantissa).real()
+    low = select(direct, 0.0, select(x < 2.0 ** (form.mantissa + 8), scaled, 0.0))
+    d = _log_core(select(direct, x, m - 1.0), k, low)
+    y = select(direct, d, fma(k, LN2[form].high, d))  # the first keeps -0
+    y = select(x.equals(INFINITY), x, y)
+    return select(x > -1.0, y, select(x.equals(-1.0), x.like(-INFINITY), x.like(NAN)))

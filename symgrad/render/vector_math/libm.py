@@ -1,0 +1,27 @@
+"""The platform's mathematical library: for scalars, where it is as good as ours, and for the arguments that lanes leave to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+__all__ = ["LIBM", "libm_function"]
+
+# Functions of double that every C library has, within 2 ulp or so in the usual ones (glibc, musl, Apple, UCRT), and their arity.
+# erfc and lgamma are left out: theirs is off by more.
+LIBM = {
+    "exp": 1, "expm1": 1, "log": 1, "log1p": 1, "pow": 2, "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "atan2": 2,
+    "sinh": 1, "cosh": 1, "tanh": 1, "asinh": 1, "acosh": 1, "atanh": 1, "erf": 1, "hypot": 2,
+}
+
+
+def libm_function(module: Any, name: str) -> Any:
+    """The function as an external symbol, declared free of side effects: nobody here asks for errno."""
+    function = module.globals.get(name)
+    if function is None:
+        double = ir.DoubleType()
+        function = ir.Function(module, ir.FunctionType(double, [double] * LIBM[name]), name)
+        for attribute in ("nounwind", "readnone"):
+            function.attributes.add(attribute)
+    return function

@@ -1,0 +1,171 @@
+"""sin, cos, tan on lanes.
+
+abs(x) = n*pi/2 + (r + low) with abs(r) <= pi/4, pi/2 in three parts (Cody and Waite, 1980), then the polynomials of
+sine and cosine in r, one of which each lane takes. Where some lane is beyond :data:`LIMIT`, a rarely
+taken branch asks the platform's libm for those lanes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from symgrad.render.vector_math.lanes import (
+    DOUBLE,
+    FLOAT,
+    Lanes,
+    absolute,
+    any_lane,
+    exact_product,
+    fast_two_sum,
+    fma,
+    lanes_of,
+    polynomial,
+    select,
+    two_sum,
+    type_name,
+)
+from symgrad.render.vector_math.libm import libm_function
+
+__all__ = ["cos", "sin", "tan"]
+
+TWO_OVER_PI = 0.6366197723675814
+# pi/2 in parts for fused products: 53, 33 (its product with n < 2**20 is exact) and 53 bits; three of 24 bits for float
+PI_HALF = {
+    DOUBLE: (1.5707963267948966, float.fromhex("0x1.1a62633100000p-54"), 3.5215598651832e-27),
+    FLOAT: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
+}
+# pi/2 in parts of 33 bits, whose products with n < 2**20 are exact, and a rest of 53 (the split of fdlibm's e_rem_pio2.c)
+PI_HALF_SHORT = (float.fromhex("0x1.921fb544p+0"), float.fromhex("0x1.0b4611a6p-34"), float.fromhex("0x1.3198a2ep-69"),
+                 float.fromhex("0x1.b839a252049c1p-104"))
+# Above it the parts above no longer give r to its last bit, even where x is nearest to a multiple of pi/2.
+LIMIT = {DOUBLE: 1.0e6, FLOAT: 1.0e5}
+
+# (sin(r) - r)/r**3 and (cos(r) - 1 + r**2/2)/r**4 in r**2, abs(r) <= pi/4, weights r**2 and r**4: 2**-58.0, 2**-64.2; 2**-28.0, 2**-33.3
+SIN = {
+    DOUBLE: (-0.16666666666666632, 0.008333333333322372, -0.0001984126982977187, 2.7557313678940917e-06, -2.505075600875427e-08,
+             1.5896669475674322e-10),
+    FLOAT: (-0.16666654906774314, 0.008332175780491556, -0.00019516973633334076),
+}
+COS = {
+    DOUBLE: (0.0416666666666666, -0.0013888888888874066, 2.4801587289444546e-05, -2.7557314340906296e-07, 2.0875721649918557e-09,
+             -1.1359560370458031e-11),
+    FLOAT: (0.04166664681369369, -0.0013887364745866129, 2.4438117313801006e-05),
+}
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """abs(x) = n*pi/2 + r + low; n in the low bits of an integer, with sine and cosine of r + low as sums of a large and a small part."""
+
+    n: Lanes
+    sine: tuple[Lanes, Lanes]
+    cosine: tuple[Lanes, Lanes]
+
+
+def _reduce(a: Lanes) -> Reduced:
+    shifted = fma(a, TWO_OVER_PI, a.format.magic)
+    n = shifted - a.format.magic
+    if a.fused:
+        first, second, third = PI_HALF[a.format]
+        minus_n = -n
+        exact = minus_n.call("fma", first, a)  # a multiple of the last bit of pi/2, and below 1: no rounding
+        r = minus_n.call("fma", second, exact)
+        # double: exact is a multiple of the last bit of n*second, so exact - r is representable (as in fast_two_sum)
+        low = minus_n.call("fma", third, minus_n.call("fma", second, exact - r))
+        if a.format is FLOAT:  # n*second does not fit: exact - r is representable only where the two are close
+            near = absolute(r) < 2.0**-7
+            r = select(near, minus_n.call("fma", third, r), r)
+            low = select(near, 0.0, low)
+    else:
+        r, low = _reduce_by_exact_products(a, n)
+    z = r * r
+    half = z * 0.5
+    top = 1.0 - half
+    rest = (1.0 - top) - half  # what rounding took from top
+    sine = fma(polynomial(z, SIN[a.format]), z * r, low)
+    cosine = fma(z * z, polynomial(z, COS[a.format]), fma(-r, low, rest))
+    return Reduced(shifted.bits(), (r, sine), (top, cosine))
+
+
+def _reduce_by_exact_products(a: Lanes, n: Lanes) -> tuple[Lanes, Lanes]:
+    """(r, low) without fused products: three exact steps and the rest."""
+    first, second, third, rest = PI_HALF_SHORT
+    exact = a - n * first
+    r, error_1 = two_sum(exact, n * -second)
+    r, error_2 = two_sum(r, n * -third)
+    return r, (error_1 + error_2) - n * rest
+
+
+def _pick(reduced: Reduced, quadrant: Lanes) -> Lanes:
+    """sin(r + quadrant*pi/2): cosine for odd quadrants, minus from the second on."""
+    odd = (quadrant & 1).equals(1)
+    y = select(odd, reduced.cosine[0] + reduced.cosine[1], reduced.sine[0] + reduced.sine[1])
+    return (y.bits() ^ ((quadrant & 2) << (y.format.width - 2))).real()
+
+
+def sin(x: Lanes) -> Lanes:
+    reduced = _reduce(absolute(x))
+    y = _pick(reduced, reduced.n)
+    return _with_libm("sin", x, (y.bits() ^ (x.bits() & x.format.sign)).real())
+
+
+def cos(x: Lanes) -> Lanes:
+    reduced = _reduce(absolute(x))
+    return _with_libm("cos", x, _pick(reduced, reduced.n + 1))
+
+
+def tan(x: Lanes) -> Lanes:
+    """sine/cosine, or -cosine/sine for odd n, the quotient corrected by its remainder."""
+    reduced = _reduce(absolute(x))
+    odd = (reduced.n & 1).equals(1)
+    sine, sine_low = fast_two_sum(*reduced.sine)
+    cosine, cosine_low = fast_two_sum(*reduced.cosine)
+    top, top_low = select(odd, -cosine, sine), select(odd, -cosine_low, sine_low)
+    bottom, bottom_low = select(odd, sine, cosine), select(odd, sine_low, cosine_low)
+    inverse = 1.0 / bottom
+    ratio = top * inverse
+    product, error = exact_product(ratio, bottom)
+    remainder = (top - product - error) + (top_low - ratio * bottom_low)
+    y = fma(remainder, inverse, ratio)
+    return _with_libm("tan", x, (y.bits() ^ (x.bits() & x.format.sign)).real())
+
+
+def _with_libm(name: str, x: Lanes, y: Lanes) -> Lanes:
+    """y, but libm's result in the lanes beyond the limit, if there are any."""
+    builder = x.builder
+    huge = absolute(x) > LIMIT[x.format]
+    before = builder.block
+    rare, after = builder.append_basic_block("rare"), builder.append_basic_block("after")
+    builder.cbranch(any_lane(huge), rare, after)
+    builder.position_at_end(rare)
+    exact = builder.call(_lane_by_lane(builder.module, name, x), [x.value, y.value])
+    builder.branch(after)
+    builder.position_at_end(after)
+    result = builder.phi(x.type)
+    result.add_incoming(y.value, before)
+    result.add_incoming(exact, rare)
+    return Lanes(builder, result, x.fused)
+
+
+def _lane_by_lane(module: Any, name: str, like: Lanes) -> Any:
+    """A function of (x, y): libm's function of x beyond the limit, y elsewhere. Out of line, since it is hardly ever called."""
+    symbol = f"symgrad.{name}.huge.{type_name(like.type)}"
+    function = module.globals.get(symbol)
+    if function is None:
+        function = ir.Function(module, ir.FunctionType(like.type, [like.type, like.type]), symbol)
+        function.linkage = "internal"
+        for attribute in ("noinline", "cold", "nounwind"):
+            function.attributes.add(attribute)
+        builder = ir.IRBuilder(function.append_basic_block())
+        x, y = (Lanes(builder, argument, like.fused) for argument in function.args)
+        wide = x if x.format is DOUBLE else x.to_double()
+        libm = libm_function(module, name)
+        values = [builder.call(libm, [wide.lane(i).value]) for i in range(wide.count or 1)]
+        exact = lanes_of(x, values)
+        if x.format is FLOAT:
+            exact = exact.to_float()
+        builder.ret(select(absolute(x) > LIMIT[x.format], exact, y).value)
+    return function

@@ -1,0 +1,308 @@
+"""Every function of symgrad.render.vector_math, compiled alone in a loop over arrays, against mpmath."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as binding
+import mpmath as mp
+import numpy as np
+import pytest
+from llvmlite import ir
+
+from symgrad.render.vector_math import FUNCTIONS, math_function
+from tests.minimax import minimax
+
+Array = np.ndarray[Any, Any]
+PRECISION = 400  # bits, enough for sin(1e22) and for lgamma near its zeros
+
+
+# ---- compiling one function -------------------------------------------------------------------------------------------------------------
+
+ELEMENTS = {"float64": ir.DoubleType(), "float32": ir.FloatType()}
+
+
+def loop_module(name: str, dtype: str, lanes: int, arity: int, fused: bool | None, parameters: dict[str, int]) -> Any:
+    """``void loop(inputs..., output, count)`` over whole vectors."""
+    element, index = ELEMENTS[dtype], ir.IntType(64)
+    type_ = element if lanes == 1 else ir.VectorType(element, lanes)
+    module = ir.Module()
+    module.triple = binding.get_default_triple()
+    loop = ir.Function(module, ir.FunctionType(ir.VoidType(), [element.as_pointer()] * (arity + 1) + [index]), "loop")
+    function = math_function(module, name, type_, fused=fused, **parameters)
+    *pointers, count = loop.args
+    entry, body, done = (loop.append_basic_block(label) for label in ("entry", "body", "done"))
+    builder = ir.IRBuilder(entry)
+    builder.cbranch(builder.icmp_signed(">", count, ir.Constant(index, 0)), body, done)
+    builder.position_at_end(body)
+    i = builder.phi(index)
+    places = [builder.bitcast(builder.gep(p, [i], source_etype=element), type_.as_pointer()) for p in pointers]
+    values = [builder.load(p, typ=type_, align=element_size(dtype)) for p in places[:-1]]
+    builder.store(builder.call(function, values), places[-1], align=element_size(dtype))
+    following = builder.add(i, ir.Constant(index, lanes))
+    i.add_incoming(ir.Constant(index, 0), entry)
+    i.add_incoming(following, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, count), body, done)
+    builder.position_at_end(done)
+    builder.ret_void()
+    return module
+
+
+def element_size(dtype: str) -> int:
+    return np.dtype(dtype).itemsize
+
+
+def target_machine(cpu: str | None) -> Any:
+    target = binding.Target.from_default_triple()
+    if cpu is not None:
+        return target.create_target_machine(cpu=cpu, opt=3, jit=True)
+    features = binding.get_host_cpu_features().flatten()
+    return target.create_target_machine(cpu=binding.get_host_cpu_name(), features=features, opt=3, jit=True)
+
+
+@cache
+def compiled(name: str, dtype: str = "float64", lanes: int = 8, arity: int = 1, *, cpu: str | None = None, fused: bool | None = None,
+             **parameters: int) -> Callable[..., Array]:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    machine = target_machine(cpu)
+    module = binding.parse_assembly(str(loop_module(name, dtype, lanes, arity, fused, parameters)))
+    module.verify()
+    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3))
+    passes.getModulePassManager().run(module, passes)
+    engine = binding.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (arity + 1), ctypes.c_int64)(engine.get_function_address("loop"))
+
+    def call(*arrays: Array) -> Array:
+        size = arrays[0].size
+        padding = (0, -size % lanes)
+        inputs = [np.pad(np.ascontiguousarray(a, dtype), padding, mode="edge") for a in arrays]
+        result = np.empty(size + padding[1], dtype)
+        entry(*(a.ctypes.data for a in inputs), result.ctypes.data, result.size)
+        return result[:size]
+
+    call.engine = engine  # type: ignore[attr-defined]  # owns the code
+    return call
+
+
+# ---- references and sample points -------------------------------------------------------------------------------------------------------
+
+def ulps(result: Array, exact: list[Any]) -> Array:
+    """The distance from the exact values, in units of the last place of these (subnormals: of the smallest number)."""
+    info = np.finfo(result.dtype)
+    errors = []
+    for value, reference in zip(result.tolist(), exact, strict=True):
+        nearest = float(reference)
+        with np.errstate(over="ignore"):
+            nearest = float(result.dtype.type(nearest))
+        if np.isnan(nearest) or np.isnan(value):
+            errors.append(0.0 if np.isnan(nearest) and np.isnan(value) else np.inf)
+        elif np.isinf(nearest) or np.isinf(value):
+            close = nearest == value or max(min(nearest, value), -max(nearest, value)) == float(info.max)
+            errors.append((0.0 if nearest == value else 1.0) if close else np.inf)
+        else:
+            exponent = mp.frexp(reference)[1] - 1 if reference else -10**6
+            unit = mp.ldexp(1, int(max(exponent, info.minexp)) - info.nmant)
+            errors.append(float(abs(mp.mpf(value) - reference) / unit))
+    return np.array(errors)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function, where it is looked at, and the largest error in ulp that is let pass."""
+
+    name: str
+    reference: Callable[..., Any]
+    ranges: tuple[tuple[float, float], ...]       # sampled evenly, beside all magnitudes with both signs
+    hard: tuple[float, ...] = ()
+    limit: dict[str, float] = field(default_factory=lambda: {"float64": 2.0, "float32": 2.0})
+    parameters: tuple[tuple[str, int], ...] = ()
+    scale: Callable[[Any], Any] | None = None     # where errors are relative to more than the value (near zeros of the function)
+    domain: tuple[float, float] = (-np.inf, np.inf)
+
+    @property
+    def label(self) -> str:
+        return "-".join([self.name, *(str(v) for _, v in self.parameters)])
+
+
+def sample(case: Case, dtype: str, count: int, seed: int = 0) -> Array:
+    rng = np.random.default_rng(seed)
+    info = np.finfo(dtype)
+    parts = [rng.uniform(low, high, count) for low, high in case.ranges]
+    exponents = rng.uniform(np.log10(float(info.smallest_subnormal)), np.log10(float(info.max)), count // 4)
+    magnitudes = 10.0**exponents
+    parts += [magnitudes, -magnitudes, np.array(case.hard)]
+    with np.errstate(over="ignore"):
+        x = np.concatenate(parts).astype(dtype)
+    return np.unique(x[np.isfinite(x) & (x >= case.domain[0]) & (x <= case.domain[1])])
+
+
+CASES = [
+    Case("exp", mp.exp, ((-1, 1), (-745.2, 709.79), (-104, 88.8)), (709.78, -745.1, -708.4, -87.4, -103.9)),
+    Case("expm1", mp.expm1, ((-1, 1), (-45, 709.79), (-20, 88.8), (-1e-3, 1e-3)), (709.78, 709.7827, 88.72)),
+    Case("log", mp.log, ((0.5, 2), (0.99, 1.01), (0, 1e3)), (5e-324, 1e-45, 1e308, 1.0, 2.220446049250313e-16), domain=(5e-324, np.inf)),
+    Case("log1p", mp.log1p, ((-0.9, 2), (-1, 1e3), (-1e-3, 1e-3)), (-0.9999999999999999, 1e308), domain=(np.nextafter(-1, 0), np.inf)),
+    Case("sin", mp.sin, ((-7, 7), (-1e5, 1e5), (-1e6, 1e6)), (1e22, *(np.arange(1, 400) * (np.pi / 2)), 355.0, 411557987.0)),
+    Case("cos", mp.cos, ((-7, 7), (-1e5, 1e5), (-1e6, 1e6)), (1e22, *(np.arange(1, 400) * (np.pi / 2)), 355.0, 411557987.0)),
+    Case("tan", mp.tan, ((-7, 7), (-1e5, 1e5), (-1e6, 1e6)), (1e22, *(np.arange(1, 400) * (np.pi / 2)), 355.0, 411557987.0)),
+    Case("tanh", mp.tanh, ((-1, 1), (-25, 25)), (0.625, 0.624999, 20, 22, 400)),
+]
+
+
+def measure(case: Case, dtype: str, lanes: int, count: int, **options: Any) -> tuple[float, float]:
+    """The largest error in ulp, and where."""
+    x = sample(case, dtype, count)
+    result = compiled(case.name, dtype, lanes, **options, **dict(case.parameters))(x)
+    with mp.workprec(PRECISION):
+        exact = [case.reference(mp.mpf(v)) for v in x.tolist()]
+        errors = ulps(result, exact)
+        if case.scale is not None:
+            for i in np.flatnonzero(errors > 1):
+                size = abs(exact[i])
+                errors[i] *= float(size / max(size, case.scale(mp.mpf(float(x[i])))))
+    worst = int(np.argmax(errors))
+    return float(errors[worst]), float(x[worst])
+
+
+def ulp_table(count: int = 20_000) -> str:
+    """The largest errors over many points, as printed in the package's docstring."""
+    lines = ["function        double   float   scalar double"]
+    for case in CASES:
+        double, single, scalar = measure(case, "float64", 8, count), measure(case, "float32", 16, count), measure(case, "float64", 1, count)
+        lines.append(f"{case.label:14} {double[0]:7.2f} {single[0]:7.2f} {scalar[0]:9.2f}")
+    return "\n".join(lines)
+
+
+cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+
+
+# ---- tests ------------------------------------------------------------------------------------------------------------------------------
+
+@cases
+@pytest.mark.parametrize("dtype, lanes", [("float64", 8), ("float32", 16)])
+def test_largest_error(case: Case, dtype: str, lanes: int) -> None:
+    error, where = measure(case, dtype, lanes, 250)
+    assert error <= case.limit[dtype], f"{case.label}({where!r}) is off by {error:.2f} ulp"
+
+
+@cases
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_scalars(case: Case, dtype: str) -> None:
+    error, where = measure(case, dtype, 1, 60)
+    assert error <= 4.0, f"{case.label}({where!r}) is off by {error:.2f} ulp"
+
+
+@cases
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_width_gives_the_same_bits(case: Case, dtype: str) -> None:
+    x = sample(case, dtype, 60)
+    results = [compiled(case.name, dtype, lanes, **dict(case.parameters))(x).tobytes() for lanes in (2, 4, 8, 16)]
+    assert len(set(results)) == 1
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="names a processor of that family")
+@cases
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_without_fused_multiply_add(case: Case, dtype: str) -> None:
+    """The oldest processor of the family: SSE2 and nothing else."""
+    error, where = measure(case, dtype, 4, 60, cpu="x86-64", fused=False)
+    assert error <= max(2.5, case.limit[dtype]), f"{case.label}({where!r}) is off by {error:.2f} ulp"
+
+
+@cases
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_nan_stays(case: Case, dtype: str) -> None:
+    """Quiet NaNs with and without a payload, and no neighbour is touched."""
+    payloads = {"float64": (np.uint64, [0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8000000000001, 0x7FF80000FFFFFFFF]),
+                "float32": (np.uint32, [0x7FC00000, 0xFFC00000, 0x7FC00001, 0x7FC0FFFF])}[dtype]
+    x = np.full(16, 0.5, dtype)
+    x[::4] = np.array(payloads[1], payloads[0]).view(dtype)
+    y = compiled(case.name, dtype, 8, **dict(case.parameters))(x)
+    assert np.isnan(y[::4]).all()
+    reference = compiled(case.name, dtype, 8, **dict(case.parameters))(np.full(16, 0.5, dtype))
+    assert np.array_equal(np.delete(y, slice(None, None, 4)), np.delete(reference, slice(None, None, 4)), equal_nan=True)
+
+
+ODD = ("expm1", "log1p", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "erf")
+
+
+@pytest.mark.parametrize("name", sorted(set(ODD) & set(FUNCTIONS)))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_zeros_and_subnormals_keep_sign_and_value(name: str, dtype: str, lanes: int) -> None:
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    x = np.array([0.0, -0.0, tiny, -tiny, 3 * tiny, -1000 * tiny], dtype)
+    y = compiled(name, dtype, lanes)(x)
+    expected = x if name != "erf" else np.array([float(mp.erf(float(v))) if v else float(v) for v in x]).astype(dtype)
+    assert y.tobytes() == expected.tobytes()
+
+
+INF, NAN = np.inf, np.nan
+LIMITS: dict[str, list[tuple[float, float]]] = {  # (x, value); signs of zeros count
+    "exp": [(INF, INF), (-INF, 0.0), (0.0, 1.0), (800.0, INF), (-800.0, 0.0)],
+    "expm1": [(INF, INF), (-INF, -1.0), (800.0, INF), (-800.0, -1.0)],
+    "log": [(0.0, -INF), (-0.0, -INF), (-1.0, NAN), (INF, INF), (-INF, NAN), (1.0, 0.0)],
+    "log1p": [(-1.0, -INF), (-2.0, NAN), (INF, INF), (-INF, NAN)],
+    "sin": [(INF, NAN), (-INF, NAN)],
+    "cos": [(INF, NAN), (-INF, NAN), (0.0, 1.0)],
+    "tan": [(INF, NAN), (-INF, NAN)],
+    "tanh": [(INF, 1.0), (-INF, -1.0), (1e30, 1.0)],
+}
+
+
+@pytest.mark.parametrize("name", sorted(LIMITS))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_limits(name: str, dtype: str, lanes: int) -> None:
+    x, expected = np.array(LIMITS[name], dtype).T
+    y = compiled(name, dtype, lanes)(x)
+    assert np.array_equal(y, expected, equal_nan=True), (x, y, expected)
+    assert np.array_equal(np.signbit(y[~np.isnan(y)]), np.signbit(expected[~np.isnan(y)]))
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_huge_argument_leaves_its_neighbours_alone(name: str, dtype: str) -> None:
+    x = np.linspace(-3, 3, 8).astype(dtype)
+    alone = compiled(name, dtype, 8)(x)
+    x[3] = 1e22
+    beside = compiled(name, dtype, 8)(x)
+    assert np.array_equal(np.delete(beside, 3), np.delete(alone, 3))
+    assert ulps(beside[3:4], [getattr(mp, name)(mp.mpf(float(x[3])))])[0] < 1
+
+
+def test_names_and_parameters() -> None:
+    module = ir.Module()
+    vector = ir.VectorType(ir.DoubleType(), 4)
+    assert math_function(module, "exp", vector) is math_function(module, "exp", vector)
+    assert math_function(module, "exp", vector).linkage == "internal"
+    with pytest.raises(KeyError):
+        math_function(module, "no such function", vector)
+    with pytest.raises(TypeError, match="parameters"):
+        math_function(module, "exp", vector, order=2)
+
+
+def test_a_coefficient_table_comes_from_the_exchange_algorithm() -> None:
+    from symgrad.render.vector_math.exponential import EXP
+    ends = float(mp.log(2) / 2) * 1.0005
+    found, error = minimax(lambda r: (mp.expm1(r) - r) / r**2, 4, -ends, ends, lambda r: r**2 / mp.exp(r))
+    assert np.allclose(found, EXP_FLOAT := next(v for k, v in EXP.items() if k.width == 32), rtol=1e-9) and len(EXP_FLOAT) == 5
+    assert error < 2.0**-28
+
+
+@pytest.mark.slow
+@cases
+@pytest.mark.parametrize("dtype, lanes", [("float64", 8), ("float32", 16)])
+def test_largest_error_over_many_points(case: Case, dtype: str, lanes: int) -> None:
+    error, where = measure(case, dtype, lanes, 20_000)
+    assert error <= case.limit[dtype], f"{case.label}({where!r}) is off by {error:.2f} ulp"
+
+
+if __name__ == "__main__":
+    print(ulp_table())
