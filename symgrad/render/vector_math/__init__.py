@@ -12,14 +12,14 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from llvmlite import binding, ir
 
 from symgrad.render.vector_math import exponential, hyperbolic, trigonometric
 from symgrad.render.vector_math.lanes import Lanes, type_name
-from symgrad.render.vector_math.libm import LIBM, libm_function
+from symgrad.render.vector_math.libm import LIBM, by_lane, libm_function
 
 __all__ = ["FUNCTIONS", "has_fused_multiply_add", "math_function"]
 
@@ -49,6 +49,9 @@ FUNCTIONS: dict[str, Definition] = {
     "tan":   Definition(trigonometric.tan, float32=True, needs_fused=True),
     "tanh":  Definition(hyperbolic.tanh, float32=True),
 }
+
+
+FUNCTIONS.update({name: Definition(partial(by_lane, name), arity) for name, arity in LIBM.items() if name not in FUNCTIONS})
 
 
 @cache

@@ -6,7 +6,9 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["LIBM", "libm_function"]
+from symgrad.render.vector_math.lanes import DOUBLE, Lanes, lanes_of
+
+__all__ = ["LIBM", "by_lane", "libm_function"]
 
 # Functions of double that every C library has, within 2 ulp or so in the usual ones (glibc, musl, Apple, UCRT), and their arity.
 # erfc and lgamma are left out: theirs is off by more.
@@ -25,3 +27,13 @@ def libm_function(module: Any, name: str) -> Any:
         for attribute in ("nounwind", "readnone"):
             function.attributes.add(attribute)
     return function
+
+
+def by_lane(name: str, *arguments: Lanes) -> Lanes:
+    """libm's function of every lane of a vector, one after the other."""
+    x = arguments[0]
+    wide = [a if a.format is DOUBLE else a.to_double() for a in arguments]
+    function = libm_function(x.builder.module, name)
+    values = [x.builder.call(function, [a.lane(i).value for a in wide]) for i in range(x.type.count)]
+    result = lanes_of(x, values)
+    return result if x.format is DOUBLE else result.to_float()

@@ -21,13 +21,12 @@ from symgrad.render.vector_math.lanes import (
     exact_product,
     fast_two_sum,
     fma,
-    lanes_of,
     polynomial,
     select,
     two_sum,
     type_name,
 )
-from symgrad.render.vector_math.libm import libm_function
+from symgrad.render.vector_math.libm import by_lane
 
 __all__ = ["cos", "sin", "tan"]
 
@@ -161,11 +160,6 @@ def _lane_by_lane(module: Any, name: str, like: Lanes) -> Any:
             function.attributes.add(attribute)
         builder = ir.IRBuilder(function.append_basic_block())
         x, y = (Lanes(builder, argument, like.fused) for argument in function.args)
-        wide = x if x.format is DOUBLE else x.to_double()
-        libm = libm_function(module, name)
-        values = [builder.call(libm, [wide.lane(i).value]) for i in range(wide.count or 1)]
-        exact = lanes_of(x, values)
-        if x.format is FLOAT:
-            exact = exact.to_float()
+        exact = by_lane(name, x)
         builder.ret(select(absolute(x) > LIMIT[x.format], exact, y).value)
     return function
