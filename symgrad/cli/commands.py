@@ -1,0 +1,193 @@
+"""The commands, their options, and how errors are told: one line on standard error, exit status 2 (130 for Ctrl-C)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+__all__ = ["cli", "main"]
+
+
+class _Commands(click.Group):
+    """Commands in the order in which a newcomer wants them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="symgrad")
+def cli() -> None:
+    """Symbolic gradients that you can read, compiled to native code.
+
+    \b
+    symgrad grad "tanh(w*x + b)" --wrt w,b     the derivatives, as formulas
+    symgrad source "tanh(w*x + b)"             the generated program
+    symgrad train moons                        train a network; see its formulas, scores and pictures
+    """
+
+
+def _shapes(given: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """``x=n,2`` as ``{"x": ("n", 2)}``."""
+    shapes: dict[str, tuple[Any, ...]] = {}
+    for text in given:
+        name, equals, entries = text.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--shape {text!r}: write NAME=SIZES, as in x=n,2")
+        sizes = [e.strip() for e in entries.strip().strip("()").split(",") if e.strip()]
+        shapes[name.strip()] = tuple(int(e) if e.isdecimal() else e for e in sizes)
+    return shapes
+
+
+def _wrt(expr: Any, names: str | None) -> list[Any]:
+    """The symbols named in ``--wrt a,b``; all real ones without it."""
+    known = {s.name: s for s in expr.free_symbols}
+    if names is None:
+        return [s for s in known.values() if s.kind == "real"]
+    wanted = [n.strip() for n in names.split(",") if n.strip()]
+    unknown = [n for n in wanted if n not in known]
+    if unknown or not wanted:
+        listed = ", ".join(known) or "none"
+        raise ValueError(f"--wrt {names}: {', '.join(unknown) or 'nothing'} does not occur in the expression; its symbols are {listed}")
+    return [known[n] for n in wanted]
+
+
+_SHAPE = click.option("--shape", "shapes", multiple=True, metavar="NAME=SIZES", help="A symbol's shape, as in x=n,2 (repeatable).")
+_DTYPE = click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
+
+
+@cli.command()
+@click.argument("expression")
+@click.option("--wrt", metavar="NAMES", help="Symbols, separated by commas; by default all.")
+@click.option("--latex", is_flag=True, help="LaTeX instead of text.")
+@_SHAPE
+def grad(expression: str, wrt: str | None, latex: bool, shapes: tuple[str, ...]) -> None:
+    """The derivatives of EXPRESSION, as formulas.
+
+    \b
+    symgrad grad "3*x**2 - 4*x + 5"
+    symgrad grad "mean((x @ w + b - t)**2)" --shape x=n,3 --shape w=3 --shape t=n --wrt w,b
+    """
+    import symgrad as sg
+
+    expr = sg.parse(expression, shapes=_shapes(shapes))
+    targets = _wrt(expr, wrt)
+    for symbol, derivative in zip(targets, sg.grad(expr, targets), strict=True):
+        if latex:
+            click.echo(f"\\frac{{\\partial f}}{{\\partial {symbol.latex()}}} = {derivative.latex()}")
+        else:
+            click.echo(f"df/d{symbol.name} = {derivative}")
+
+
+@cli.command()
+@click.argument("expression")
+@click.option("--to", "language", type=click.Choice(["python", "llvm"]), default="python", show_default=True, help="What to generate.")
+@click.option("--wrt", metavar="NAMES", help="Symbols to differentiate by, separated by commas; by default all.")
+@_SHAPE
+@_DTYPE
+def source(expression: str, language: str, wrt: str | None, shapes: tuple[str, ...], dtype: str) -> None:
+    """The program generated for EXPRESSION and its gradient.
+
+    The Python one is a complete module that runs with only NumPy, SciPy and numba installed.
+    """
+    import symgrad as sg
+
+    expr = sg.parse(expression, shapes=_shapes(shapes))
+    function = sg.compile(expr, wrt=_wrt(expr, wrt), dtype=dtype)
+    click.echo(function.source(language))
+
+
+@cli.command()
+@click.argument("data", metavar="moons|spiral|digits|FILE.csv")
+@click.option("--target", metavar="COLUMN", help="CSV: the column to predict; by default the last one.")
+@click.option("--task", type=click.Choice(["auto", "classification", "regression"]), default="auto", show_default=True,
+              help="CSV: auto takes text and few whole numbers for classes.")
+@click.option("--hidden", metavar="SIZES", help="Sizes of the hidden layers, as in 16,16 (0: none).")
+@click.option("--activation", metavar="NAME", help="relu, tanh, gelu, … between the layers.")
+@click.option("--epochs", type=int, help="Passes over the training data.")
+@click.option("--batch-size", type=int, help="Samples a step; by default what suits the data.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adam"]), help="The update rule.")
+@click.option("--lr", type=float, help="Learning rate (sgd: it falls linearly to a tenth).")
+@click.option("--l2", type=float, help="Weight of the sum of squares of all parameters in the loss.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split, the initial weights and the shuffling.")
+@click.option("--out", metavar="DIR", default="symgrad-out", show_default=True, help="Where parameters and pictures go.")
+@_DTYPE
+def train(data: str, **options: Any) -> None:
+    """Train a network, and show everything: its update formulas, what was compiled, scores and pictures.
+
+    \b
+    symgrad train moons                              a max-margin classifier of two half circles
+    symgrad train digits --hidden 64,32 --epochs 30  1,797 handwritten digits
+    symgrad train houses.csv --target price          a table with a header; 20 % are held out for the test
+    """
+    from symgrad.cli.train import run
+
+    run(data, **options)
+
+
+@cli.group()
+def cache() -> None:
+    """The disk cache of compiled programs."""
+
+
+@cache.command("info")
+def cache_info() -> None:
+    """Where it is and how much it holds."""
+    from symgrad.run import cache as store
+
+    for name, value in store.info().items():
+        click.echo(f"{name:8} {value}")
+
+
+@cache.command("clear")
+def cache_clear() -> None:
+    """Empties it."""
+    from symgrad.run import cache as store
+
+    click.echo(f"removed {store.clear()} entries")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--against", metavar="PEERS", help="Peers to compare with, separated by commas; by default those installed.")
+def bench(names: tuple[str, ...], against: str | None) -> None:
+    """Time symgrad and its peers on the same work (moons: one full-batch training step)."""
+    from symgrad.bench import run
+
+    run(names or ("moons",), None if against is None else [p.strip() for p in against.split(",") if p.strip()])
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["failed"]
+    click.echo(f"symgrad: {lines[0]}", err=True)
+    sys.exit(status)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 2 bad input, 1 a fault of symgrad itself, 130 Ctrl-C. Never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # formulas have Greek letters, a terminal may not
+    try:
+        status = cli.main(args=None if arguments is None else list(arguments), prog_name="symgrad", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): Python would complain while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), 2)
+    except (ValueError, TypeError, ArithmeticError, LookupError, ImportError, MemoryError) as error:
+        _fail(str(error) or type(error).__name__, 2)
+    except Exception as error:
+        if os.environ.get("SYMGRAD_DEBUG"):
+            raise
+        _fail(f"internal error, {type(error).__name__}: {error} (SYMGRAD_DEBUG=1 shows where)", 1)
+    sys.exit(status if isinstance(status, int) else 0)

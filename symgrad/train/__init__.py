@@ -1,0 +1,5 @@
+"""Training: ``fit`` turns a loss and an optimizer into one compiled loop, and runs it."""
+
+from symgrad.train.fit import Fit, fit
+
+__all__ = ["Fit", "fit"]
