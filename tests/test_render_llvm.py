@@ -11,9 +11,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from symgrad.loops import (
+    INSTRUCTIONS,
+    BindSize,
     Buffer,
     Builder,
+    Copy,
+    Fail,
+    Fill,
+    Gemm,
+    Index,
     Program,
+    Value,
     interpret,
     verify,
 )
@@ -21,13 +29,13 @@ from symgrad.loops import (
 llvm = pytest.importorskip("llvmlite.binding")
 ir = pytest.importorskip("llvmlite.ir")
 
-from symgrad.render.llvm import emit_kernel  # noqa: E402  # needs llvmlite
+from symgrad.render.llvm import OUT_OF_MEMORY, emit_kernel, host_lanes  # noqa: E402  # needs llvmlite
 
-TYPES = {"real": None, "integer": np.int64, "boolean": np.bool_}
+Kernel = Callable[[list[np.ndarray], dict[str, int]], int]
 ENGINES: list[Any] = []  # compiled code lives as long as its engine
 
 
-def machine_code(program: Program, dtype: str = "float64", level: int = 2, **options: Any) -> Callable[[list[np.ndarray], dict[str, int]], int]:
+def machine_code(program: Program, dtype: str = "float64", level: int = 2, **options: Any) -> Kernel:
     """The program as a function of its arrays and sizes."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -54,7 +62,9 @@ def machine_code(program: Program, dtype: str = "float64", level: int = 2, **opt
     return run
 
 
-def same(program: Program, arrays: list[np.ndarray], sizes: dict[str, int] | None = None, dtype: str = "float64", ulp: float = 4, **options: Any) -> list[np.ndarray]:
+def same(
+    program: Program, arrays: list[np.ndarray], sizes: dict[str, int] | None = None, dtype: str = "float64", ulp: float = 4, **options: Any
+) -> list[np.ndarray]:
     """Runs both ways and compares every buffer; the arrays after the compiled run."""
     sizes = sizes or {}
     slow, fast = [[a.copy() for a in arrays] for _ in range(2)]
@@ -85,3 +95,375 @@ def test_elementwise_with_a_masked_tail(lanes: int, dtype: str) -> None:
     program = Program("elementwise", (x, y), (), ("n",), b.body)
     for n in (0, 1, 7, 16, 37):
         same(program, [reals(n, dtype), np.full(n, 7, dtype)], {"n": n}, dtype)
+
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 0.5, 1.5, -3.0, 7.25, 1e-30, 1e30, np.inf, -np.inf, np.nan, 3.0]
+WHOLE = [0, 1, -1, 2, -2, 7, -7, 64, -64, 5, 1000003, -1000003, 2**62, -(2**63), 2**63 - 1, 3]
+EXACT_REAL = [
+    "add", "sub", "mul", "div", "neg", "floordiv", "mod", "maximum", "minimum", "abs", "sqrt", "floor", "ceil", "round", "copysign",
+    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "isnan", "isfinite", "to_boolean",
+]  # fmt: skip
+EXACT_WHOLE = [
+    "add", "sub", "mul", "neg", "floordiv", "mod", "maximum", "minimum", "abs", "less", "less_equal", "greater", "greater_equal",
+    "equal", "not_equal", "to_real", "to_boolean", "bitand", "bitxor", "shift_left", "shift_right",
+]  # fmt: skip
+
+
+def every_pair(op: str, kind: str, lanes: int, dtype: str) -> tuple[Program, list[np.ndarray]]:
+    """The instruction on every pair of special operands."""
+    data = np.array(SPECIAL, dtype) if kind == "real" else np.array(WHOLE, np.int64) if kind == "integer" else np.array([True, False] * 8)
+    left, right = (a.ravel().copy() for a in np.meshgrid(data, data))
+    b = Builder()
+    x, y = Buffer("x", kind, (left.size,), "input"), Buffer("y", kind, (left.size,), "input")
+    with b.loop(0, left.size, lanes) as i:
+        operands = [b.load(x, i, lanes), b.load(y, i, lanes)]
+        result = b.op(op, *operands[: INSTRUCTIONS[op].arity])
+        out = Buffer("out", result.kind, (left.size,), "output")
+        b.store(out, i, result)
+    empty = np.zeros(left.size, {"real": dtype, "integer": np.int64, "boolean": bool}[out.kind])
+    return Program(op, (x, y, out), (), (), b.body), [left, right, empty]
+
+
+@pytest.mark.parametrize("lanes,dtype", [(1, "float64"), (8, "float64"), (4, "float32")])
+def test_exact_instructions_agree_bit_for_bit(lanes: int, dtype: str) -> None:
+    cases = [(op, "real") for op in EXACT_REAL] + [(op, "integer") for op in EXACT_WHOLE]
+    cases += [(op, "boolean") for op in ("and", "or", "xor", "not", "equal", "not_equal", "less", "greater_equal", "to_real", "to_integer")]
+    for op, kind in cases:
+        program, arrays = every_pair(op, kind, lanes, dtype)
+        slow, fast = [[a.copy() for a in arrays] for _ in range(2)]
+        assert interpret(program, slow, {}, dtype) == machine_code(program, dtype)(fast, {}) == 0
+        assert_array_equal(fast[2], slow[2], err_msg=f"{op} of {kind}")
+        if fast[2].dtype.kind == "f" and op not in ("maximum", "minimum"):  # which zero is the larger is left open
+            assert_array_equal(np.signbit(fast[2][fast[2] == 0]), np.signbit(slow[2][slow[2] == 0]), err_msg=f"{op} of {kind}")
+
+
+def test_division_by_a_number_rounds_down() -> None:
+    b = Builder()
+    x, out = Buffer("x", "integer", (16,), "input"), Buffer("out", "integer", (6, 16), "output")
+    v = b.load(x, 0, 16)
+    for row, number in enumerate((1, 8, 7)):
+        b.store(out, 32 * row, b.floordiv(v, number))
+        b.store(out, 32 * row + 16, b.mod(v, number))
+    same(Program("divide", (x, out), (), (), b.body), [np.array(WHOLE), np.zeros((6, 16), np.int64)])
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_conversions_numbers_and_powers(lanes: int) -> None:
+    b = Builder()
+    x, out, whole = Buffer("x", "real", (16,), "input"), Buffer("out", "real", (7, 16), "output"), Buffer("w", "integer", (2, 16), "output")
+    with b.loop(0, 16, lanes) as i:
+        v = b.load(x, i, lanes)
+        for row, exponent in enumerate((0, 1, 2, 3, 7, -1, -4)):
+            b.store(out, Index.of(i) + 16 * row, b.powi(v, exponent=exponent))
+        b.store(whole, i, b.to_integer(v))
+        b.store(whole, Index.of(i) + 16, b.select(b.less(v, 0.0), 3, b.to_integer(b.less(v, 1.0))))
+    same(Program("powers", (x, out, whole), (), (), b.body), [reals(16) * 3, np.zeros((7, 16)), np.zeros((2, 16), np.int64)], ulp=8)
+
+
+MATH = "exp log log1p expm1 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc lgamma".split()
+
+
+@pytest.mark.parametrize("lanes,dtype", [(1, "float64"), (8, "float64"), (8, "float32")])
+def test_math_functions_are_called(lanes: int, dtype: str) -> None:
+    """That each is reached and gets its operands; how accurate they are is measured elsewhere."""
+    b = Builder()
+    x, out = Buffer("x", "real", (16,), "input"), Buffer("out", "real", (len(MATH) + 3, 16), "output")
+    with b.loop(0, 16, lanes) as i:
+        v = b.load(x, i, lanes)
+        for row, op in enumerate(MATH):
+            b.store(out, Index.of(i) + 16 * row, b.op(op, b.add(v, 1.0) if op == "acosh" else v))
+        for row, op in enumerate(("atan2", "pow", "hypot")):
+            b.store(out, Index.of(i) + 16 * (len(MATH) + row), b.op(op, v, b.sub(1.0, v)))
+    arrays = [np.linspace(0.05, 0.95, 16).astype(dtype), np.zeros((len(MATH) + 3, 16), dtype)]
+    same(Program("math", (x, out), (), (), b.body), arrays, dtype=dtype, ulp=64)
+
+
+def reduction(lanes: int) -> Program:
+    b = Builder()
+    x, out = Buffer("x", "real", (4 * lanes,), "input"), Buffer("out", "real", (5,), "output")
+    total = b.define("sum", b.constant(0.0, lanes=lanes))
+    with b.loop(0, 4 * lanes, lanes) as i:
+        b.assign(total, b.add(b.read(total), b.load(x, i, lanes)))
+    b.store(out, 0, b.reduce("add", b.read(total)))
+    v = b.load(x, 0, lanes)
+    for place, name in enumerate(("mul", "maximum", "minimum"), 1):
+        b.store(out, place, b.reduce(name, v))
+    b.store(out, 4, b.extract(v, lanes - 1))
+    return Program("reduction", (x, out), (), (), b.body)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])
+def test_reductions(lanes: int, dtype: str) -> None:
+    data = reals(4 * lanes, dtype)
+    same(reduction(lanes), [data, np.zeros(5, dtype)], dtype=dtype, ulp=16)
+    data[lanes // 2] = np.nan
+    assert np.isnan(same(reduction(lanes), [data, np.zeros(5, dtype)], dtype=dtype, ulp=16)[1][:4]).all()
+
+
+def matmul_tile(lanes: int, rows: int = 4) -> Program:
+    """C = A @ B with a register block of ``rows`` times two vectors; the last columns through a mask."""
+    b = Builder()
+    a, m = Buffer("a", "real", (2 * rows, "k"), "input"), Buffer("b", "real", ("k", "n"), "input")
+    c = Buffer("c", "real", (2 * rows, "n"), "output")
+    n = b.index("n")
+    with b.loop(0, 2 * rows, rows) as i, b.loop(0, "n", 2 * lanes) as j:
+        lane = b.add(b.iota(lanes), j)
+        masks = [b.less(lane, n), b.less(b.add(lane, lanes), n)]
+        block = [[b.define("acc", b.constant(0.0, lanes=lanes)) for _ in masks] for _ in range(rows)]
+        with b.loop(0, "k") as k:
+            right = [b.load(m, Index.of(k) * "n" + j + lanes * q, lanes, mask) for q, mask in enumerate(masks)]
+            for r in range(rows):
+                left = b.spread(b.load(a, Index.of(i) * "k" + Index.of(k) + Index((), "k") * r), lanes)
+                for q in range(2):
+                    b.assign(block[r][q], b.fma(left, right[q], b.read(block[r][q])))
+        for r in range(rows):
+            for q, mask in enumerate(masks):
+                b.store(c, (Index.of(i) + r) * "n" + j + lanes * q, b.read(block[r][q]), mask)
+    return Program("matmul", (a, m, c), (), ("k", "n"), b.body)
+
+
+@pytest.mark.parametrize("lanes,dtype", [(4, "float64"), (8, "float64"), (16, "float32")])
+def test_register_blocked_matmul(lanes: int, dtype: str) -> None:
+    for k, n in ((1, 1), (5, 16), (9, 37)):
+        arrays = [reals(8 * k, dtype), reals(k * n, dtype, 1), np.zeros(8 * n, dtype)]
+        a, b, c = same(matmul_tile(lanes), arrays, {"k": k, "n": n}, dtype, ulp=64)
+        assert_allclose(c.reshape(8, n), a.reshape(8, k) @ b.reshape(k, n), rtol=0, atol=1e-4 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 8])
+def test_gather_and_scatter(lanes: int) -> None:
+    b = Builder()
+    x, at = Buffer("x", "real", (9,), "input"), Buffer("at", "integer", (16,), "input")
+    keep, y = Buffer("keep", "boolean", (16,), "input"), Buffer("y", "real", (16,), "output")
+    z, w, flags = Buffer("z", "real", (9,), "inout"), Buffer("w", "real", (9,), "inout"), Buffer("flags", "boolean", (16,), "output")
+    with b.loop(0, 16, lanes) as i:
+        offsets, on = b.load(at, i, lanes), b.load(keep, i, lanes)
+        b.store(y, i, b.add(b.gather(x, offsets), b.gather(x, b.select(on, offsets, 1 << 40), on)))
+        b.scatter(z, offsets, b.load(y, i, lanes))
+        b.scatter(w, b.select(on, offsets, -(1 << 40)), b.load(y, i, lanes), on)
+        b.store(flags, i, b.not_(b.gather(keep, offsets)))
+    program = Program("gather", (x, at, keep, y, z, w, flags), (), (), b.body)
+    r = np.random.default_rng(0)
+    arrays = [r.standard_normal(9), r.integers(0, 9, 16), r.random(16) < 0.5, np.zeros(16), np.zeros(9), np.zeros(9), np.zeros(16, bool)]
+    same(program, arrays)
+
+
+def test_masked_accesses_touch_no_memory() -> None:
+    """Pointers to nowhere are fine where every lane is off."""
+    b = Builder()
+    x, n = Buffer("x", "real", ("n",), "inout"), 8
+    for lanes in (1, 8):
+        off = b.less(b.add(b.iota(lanes), b.index("n")), 0)
+        b.store(x, Index((), 1 << 50), b.load(x, Index((), 1 << 50), lanes, off), off)
+    run = machine_code(Program("masked", (x,), (), ("n",), b.body))
+    assert run([np.zeros(n)], {"n": n}) == 0
+
+
+def test_boolean_buffers_of_lanes() -> None:
+    b = Builder()
+    x, y = Buffer("x", "boolean", ("n",), "input"), Buffer("y", "boolean", ("n",), "output")
+    with b.loop(0, "n", 8) as i:
+        mask = b.less(b.add(b.iota(8), i), b.index("n"))
+        b.store(y, i, b.xor(b.load(x, i, 8, mask), True), mask)
+    same(Program("flags", (x, y), (), ("n",), b.body), [np.arange(13) % 3 == 0, np.zeros(13, bool)], {"n": 13})
+
+
+def test_loops_that_run_backwards_nest_and_unroll() -> None:
+    b = Builder()
+    x, y, z = Buffer("x", "real", ("n",), "input"), Buffer("y", "real", ("n",), "output"), Buffer("z", "integer", (12,), "output")
+    total = b.define("total", 0.0)
+    with b.loop(Index((), "n - 1"), -1, step=-1) as i:
+        b.assign(total, b.add(b.read(total), b.load(x, i)))
+        b.store(y, i, b.read(total))
+    with b.loop(0, 12, 4) as i, b.loop(i, Index.of(i) + 4, unroll=True) as j:
+        b.store(z, j, b.mul(j, b.index(Index.of(i) * 2 + 1)))
+        with b.loop(0, 2, unroll=True) as k, b.loop(k, 2, unroll=True) as q, b.branch(b.equal(b.add(k, q), 2)):
+            b.store(z, j, b.sub(b.load(z, j), b.add(q, j)))
+    program = Program("loops", (x, y, z), (), ("n",), b.body)
+    for n in (0, 1, 5):
+        same(program, [reals(n), np.zeros(n), np.zeros(12, np.int64)], {"n": n}, ulp=16)
+
+
+def test_branches_and_failures() -> None:
+    b = Builder()
+    x, y = Buffer("x", "real", ("n",), "input"), Buffer("y", "real", ("n",), "output")
+    with b.loop(0, "n") as i:
+        v = b.load(x, i)
+        with b.branch(b.less(v, 0.0)) as orelse:
+            b.store(y, i, b.neg(v))
+        with b.into(orelse):
+            b.emit(Fail(b.greater(v, 10.0), 1))
+            b.store(y, i, v)
+    b.emit(Fail(b.less(b.load(x, 0, 4), -10.0), 2))
+    program = Program("branches", (x, y), (), ("n",), b.body, ("too large", "too small"))
+    run = machine_code(program)
+    for data, code in (([1.0, -2, 3, 4], 0), ([1.0, 11, -3, 4], 1), ([1.0, 2, 3, -11], 2)):
+        out = np.zeros(4)
+        assert run([np.array(data), out], {"n": 4}) == code == interpret(program, [np.array(data), np.zeros(4)], {"n": 4})
+    assert_array_equal(out, [1, 2, 3, 11])
+
+
+def test_sizes_are_expressions_and_can_be_bound_again() -> None:
+    b = Builder()
+    out = Buffer("out", "integer", (8,), "output")
+    b.store(out, 0, b.index("(n - 3)//2"))
+    b.store(out, 1, b.index("n*m + n"))
+    with b.loop(0, 3) as i:
+        b.emit(BindSize("n", b.add(i, 1)))
+        with b.loop(0, "2*n", 5):
+            b.store(out, Index.of(i) + 2, b.index("n*n - m"))
+    b.store(out, 5, b.index("n - 3"))
+    b.store(out, 6, 0)
+    b.store(out, 7, 0)
+    for n in (0, 3, 8):
+        program = Program("sizes", (out,), (), ("n", "m"), b.body)
+        arrays = [np.zeros(8, np.int64)], {"n": n, "m": 4}
+        if n >= 3:
+            same(program, *arrays)
+        else:
+            assert machine_code(program)(*arrays) == 0
+            assert list(arrays[0][0]) == [-2, 0, -3, 0, 5, -3, 0, 0]
+
+
+def use_scratch(size: int | str) -> Program:
+    b = Builder()
+    x, y = Buffer("x", "real", ("n",), "input"), Buffer("y", "real", ("n",), "output")
+    s, t, u = Buffer("s", "real", (size,)), Buffer("t", "real", (100,)), Buffer("u", "boolean", (3, size))
+    b.emit(Fill(s, Index.of(0), Index.of(size), 0.0))
+    b.emit(Fill(u, Index.of(0), Index.of(size) * 3, True))
+    b.emit(Fill(t, Index.of(0), Index.of(100), 1.5))
+    b.emit(Copy(s, Index.of(0), x, Index.of(0), Index.of("n")))
+    with b.loop(0, "n") as i:
+        b.store(y, i, b.select(b.load(u, Index.of(i) * 2), b.mul(b.load(s, i), b.load(t, i)), 0.0))
+    return Program("scratch", (x, y), (s, t, u), ("n",), b.body)
+
+
+@pytest.mark.parametrize("size", [64, 1_000_000, "n"])
+def test_scratch_on_the_stack_and_from_malloc(size: int | str) -> None:
+    same(use_scratch(size), [reals(50), np.zeros(50)], {"n": 50})
+    same(use_scratch(size), [reals(50), np.zeros(50)], {"n": 50}, stack_bytes=0)
+
+
+def test_memory_that_cannot_be_had_is_a_failure() -> None:
+    program = use_scratch("k")
+    program = Program("huge", program.arguments, program.scratch, ("n", "k"), program.body)
+    assert machine_code(program)([reals(4), np.zeros(4)], {"n": 4, "k": 1 << 57}) == OUT_OF_MEMORY
+
+
+# --- BLAS ---
+
+
+def register_blas() -> None:
+    from scipy.linalg import cython_blas
+
+    name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    for routine in ("dgemm", "sgemm"):
+        capsule = cython_blas.__pyx_capi__[routine]
+        assert b"int *" in name(capsule)
+        llvm.add_symbol(f"symgrad_{routine}", pointer(capsule, name(capsule)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_gemm(ta: bool, tb: bool, dtype: str) -> None:
+    register_blas()
+    b = Builder()
+    x = Buffer("x", "real", ("k", "m + 2") if ta else ("m", "k + 2"), "input")
+    y = Buffer("y", "real", ("n", "k") if tb else ("k", "n"), "input")
+    c, s = Buffer("c", "real", ("m", "n + 1"), "inout"), Buffer("s", "real", (1,), "input")
+    left, right = (x, Index.of(1), Index.of("m + 2" if ta else "k + 2")), (y, Index.of(0), Index.of("k" if tb else "n"))
+    result = (c, Index.of(1), Index.of("n + 1"))
+    b.emit(Gemm(Index.of("m"), Index.of("n"), Index.of("k"), b.load(s, 0), left, ta, right, tb, 0.5, result))
+    program = Program("gemm", (x, y, c, s), (), ("m", "n", "k"), b.body)
+    for m, n, k in ((3, 4, 5), (1, 1, 1), (7, 2, 3), (2, 3, 0)):
+        sizes = {"m": m, "n": n, "k": k}
+        counts = (k * (m + 2) if ta else m * (k + 2), n * k, m * (n + 1), 1)
+        arrays = [reals(count, dtype, seed) for seed, count in enumerate(counts)]
+        if k:
+            same(program, arrays, sizes, dtype, ulp=32)
+        else:  # nothing to multiply, C is still scaled
+            before = arrays[2].copy()
+            assert machine_code(program, dtype)(arrays, sizes) == 0
+            assert_allclose(arrays[2].reshape(m, n + 1)[:, 1:], before.reshape(m, n + 1)[:, 1:] * 0.5)
+
+
+# --- long straight-line code ---
+
+
+def straight(length: int, lanes: int = 1, failing: bool = False) -> Program:
+    """Every statement reads recent and far values, a register and the sizes, so much crosses from piece to piece."""
+    r = np.random.default_rng(0)
+    b = Builder()
+    x, y = Buffer("x", "real", (64 * lanes,), "input"), Buffer("y", "real", (8 * lanes,), "output")
+    total = b.define("total", b.constant(0.0, lanes=lanes))
+    with b.loop(0, 1) as i:
+        found: list[Value] = [b.load(x, Index.of(i) + lanes * k, lanes) for k in range(64)]
+        mask = b.less(found[0], found[1])
+        for k in range(length):
+            left, right = found[-1 - int(r.integers(40))], found[int(r.integers(len(found)))]
+            op = ("add", "mul", "sub", "maximum", "select")[int(r.integers(5))]
+            v = b.select(mask, left, right) if op == "select" else b.mul(b.op(op, left, right), 0.5)
+            found.append(v)
+            if k % 500 == 7:
+                mask = b.less(v, b.to_real(b.index(Index((), "n") + i)))
+                b.assign(total, b.add(b.read(total), v))
+        if failing:
+            b.emit(Fail(b.less(found[-1], 1e9), 1))
+        b.store(y, 0, b.add(found[40], found[-1]))
+        b.store(y, lanes, b.read(total))
+    for k in range(2, 8):
+        b.store(y, k * lanes, b.read(total))
+    return Program("straight", (x, y), (), ("n",), b.body, ("less",))
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_long_straight_line_code(lanes: int) -> None:
+    arrays = [reals(64 * lanes), np.zeros(8 * lanes)]
+    same(straight(4000, lanes), arrays, {"n": 0}, ulp=1000)
+    same(straight(4000, lanes), arrays, {"n": 0}, ulp=1000, stack_bytes=64)
+
+
+def test_long_straight_line_code_is_cut_and_can_fail() -> None:
+    module = ir.Module("m")
+    text = str(emit_kernel(module, straight(4000), dtype="float64", name="kernel"))
+    assert text.count("optnone") >= 4
+    short = str(emit_kernel(module, straight(300), dtype="float64", name="short"))
+    assert "optnone" not in short
+    assert machine_code(straight(4000, failing=True))([reals(64), np.zeros(8)], {"n": 0}) == 1
+
+
+# --- the text itself ---
+
+
+def test_flags() -> None:
+    """Contraction always, reassociation on demand, and never the assumption that there is no NaN or infinity."""
+    for fastmath in (False, True):
+        text = str(emit_kernel(ir.Module("m"), reduction(8), dtype="float64", fastmath=fastmath, name="kernel"))
+        assert "contract" in text
+        assert ("reassoc" in text) == fastmath
+        assert "nnan" not in text and "ninf" not in text and "fast " not in text
+
+
+def test_fastmath_computes_the_same() -> None:
+    same(reduction(8), [reals(32), np.zeros(5)], ulp=64, fastmath=True)
+
+
+def test_two_kernels_in_one_module() -> None:
+    module = ir.Module("m")
+    for name in ("one", 'two "quoted"\\ \u00fc'):
+        emit_kernel(module, straight(1600), dtype="float64", name=name)
+    llvm.parse_assembly(str(module)).verify()
+
+
+def test_host_lanes() -> None:
+    assert host_lanes("float32") == 2 * host_lanes("float64")
+    assert host_lanes("float64") in (2, 4, 8)
+
+
+def test_dtype_is_checked() -> None:
+    with pytest.raises(ValueError, match="'float64' or 'float32'"):
+        emit_kernel(ir.Module("m"), reduction(8), dtype="float16", name="kernel")

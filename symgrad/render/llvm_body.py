@@ -60,7 +60,7 @@ class Context:
         self.real = "double" if dtype == "float64" else "float"
         self.flags = "reassoc nsz arcp contract afn" if fastmath else "contract"
         self.functions: list[str] = []  # the texts of pieces
-        self.helpers: dict[Any, str] = {}  # functions made once for the kernel, by key
+        self.math: dict[Any, str] = {}  # names of math functions by instruction, lanes and parameters
 
     def width(self, kind: str) -> int:
         """Bytes of an element in memory."""

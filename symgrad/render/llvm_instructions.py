@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 from llvmlite import ir
 
 from symgrad.loops import Let, Value, kind_of
 from symgrad.render.llvm_body import Body, quoted
+from symgrad.render.vector_math import math_function
 
 __all__ = ["HANDLERS"]
 
@@ -351,51 +351,20 @@ def _constant(e: Body, s: Let) -> str:
 
 # --- math functions ---
 
-_C_NAMES = dict.fromkeys(
-    "exp log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf erfc lgamma pow hypot".split()
-)
+_FUNCTIONS = (
+    "exp log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf erfc lgamma digamma polygamma pow hypot"
+).split()
 
 
 def _math(e: Body, s: Let) -> str:
-    """A call of the function for these lanes: vector_math's, or the C library's lane by lane."""
     type_ = _type(e, s)
-    key = (s.op, s.value.lanes, tuple(sorted(s.params.items())))
-    if key not in e.context.helpers:
-        e.context.helpers[key] = _vector_math(e, s) if _HAS_VECTOR_MATH else _c_function(e, s)
+    key = (s.op, s.value.lanes, tuple(s.params.items()))
+    if key not in e.context.math:
+        element = ir.DoubleType() if e.context.real == "double" else ir.FloatType()
+        lanes = element if s.value.lanes == 1 else ir.VectorType(element, s.value.lanes)
+        e.context.math[key] = quoted(math_function(e.context.module, s.op, lanes, **s.params).name)
     arguments = ", ".join(f"{type_} {a}" for a in _operands(e, s))
-    return e.emit(f"call {type_} {quoted(e.context.helpers[key])}({arguments})")
-
-
-_HAS_VECTOR_MATH = find_spec("symgrad.render.vector_math") is not None and find_spec("symgrad.render.vector_math").origin is not None
-
-
-def _vector_math(e: Body, s: Let) -> str:
-    from symgrad.render.vector_math import math_function
-
-    element = ir.DoubleType() if e.context.real == "double" else ir.FloatType()
-    type_ = element if s.value.lanes == 1 else ir.VectorType(element, s.value.lanes)
-    return math_function(e.context.module, s.op, type_, **s.params).name
-
-
-def _c_function(e: Body, s: Let) -> str:
-    if s.op not in _C_NAMES:
-        raise NotImplementedError(f"{s.op} needs symgrad.render.vector_math")
-    real, lanes, count = e.context.real, s.value.lanes, len(s.args)
-    c_name = s.op if real == "double" else s.op + "f"
-    e.context.declare(c_name, real, [real] * count)
-    if lanes == 1:
-        return c_name
-    name = f"{e.context.name}.{s.op}.v{lanes}"
-    inner = Body(e.context, name)
-    type_, result = _type(e, s), "poison"
-    for lane in range(lanes):
-        items = [inner.emit(f"extractelement {type_} %x{k}, i32 {lane}") for k in range(count)]
-        y = inner.emit(f"call {real} @{c_name}({', '.join(f'{real} {i}' for i in items)})")
-        result = inner.emit(f"insertelement {type_} {result}, {real} {y}, i32 {lane}")
-    inner.line(f"  ret {type_} {result}")
-    parameters = ", ".join(f"{type_} %x{k}" for k in range(count))
-    e.context.functions.append(inner.text(f"define internal {type_} {quoted(name)}({parameters}) nounwind"))
-    return name
+    return e.emit(f"call {type_} {e.context.math[key]}({arguments})")
 
 
 HANDLERS: dict[str, Handler] = {
@@ -413,5 +382,5 @@ HANDLERS: dict[str, Handler] = {
     "reduce_maximum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "gt", kind, lanes, a, b)),
     "reduce_minimum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "lt", kind, lanes, a, b)),
     "index": _index, "read": _read, "constant": _constant,
-    **dict.fromkeys([*_C_NAMES, "digamma", "polygamma"], _math),
+    **dict.fromkeys(_FUNCTIONS, _math),
 }  # fmt: skip
