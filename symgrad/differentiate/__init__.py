@@ -28,14 +28,17 @@ __all__ = ["FINISH", "check_grads", "grad", "hessian", "hvp", "jacobian", "jvp",
 
 Wrt = Any  # an expression, a name, or a sequence or dict of them
 
-FINISH: list[Callable[[list[Expr]], list[Expr]]] = []
-"""What derivatives go through unless ``simplify=False``: the local rules, which the simplify room puts here."""
+FINISH: list[Callable[[list[Expr], list[Expr]], list[Expr]]] = []
+"""What derivatives go through unless ``simplify=False``: the local rules, which the simplify room puts here.
+
+Called with the derivatives and with the user's expressions, whose order of writing is kept.
+"""
 
 
-def _finished(results: list[Expr], simplify: bool) -> list[Expr]:
+def _finished(results: list[Expr], written: Sequence[Expr], simplify: bool) -> list[Expr]:
     if simplify:
         for finish in FINISH:
-            results = list(finish(results))
+            results = list(finish(results, list(written)))
     return results
 
 
@@ -56,7 +59,7 @@ def _nodes_of(operation: str, wrt: Wrt, y: Expr) -> tuple[list[Expr], Callable[[
 
 def _node_of(operation: str, wrt: Any, y: Expr) -> Expr:
     if isinstance(wrt, str):
-        known = {s.name: s for s in free_symbols(y)}
+        known: dict[str, Expr] = {s.name: s for s in free_symbols(y)}
         if wrt not in known:
             raise ValueError(f"{operation}: no symbol {wrt!r} here; known are {', '.join(known) or 'none'}")
         return known[wrt]
@@ -114,10 +117,11 @@ def grad(y: ExprLike, wrt: Wrt, simplify: bool = True) -> Any:
     """
     y = as_expr(y)
     if y.shape:
-        raise ShapeError(f"grad: the expression has shape {dims.format_shape(y.shape)}, and a gradient is of a scalar: use sg.jacobian, or sum it first")
+        shape = dims.format_shape(y.shape)
+        raise ShapeError(f"grad: the expression has shape {shape}, and a gradient is of a scalar: use sg.jacobian, or sum it first")
     nodes, build = _nodes_of("grad", wrt, y)
     _check_occurs("grad", y, nodes)
-    return build(_finished(_gradient([(y, constant(1.0))], nodes), simplify))
+    return build(_finished(_gradient([(y, constant(1.0))], nodes), [y, *nodes], simplify))
 
 
 def vjp(y: ExprLike, x: Wrt, g: ExprLike, simplify: bool = True) -> Any:
@@ -133,7 +137,8 @@ def vjp(y: ExprLike, x: Wrt, g: ExprLike, simplify: bool = True) -> Any:
     y = as_expr(y)
     nodes, build = _nodes_of("vjp", x, y)
     _check_occurs("vjp", y, nodes)
-    return build(_finished(_gradient([(y, _tangent_of("vjp", g, y))], nodes), simplify))
+    seed = _tangent_of("vjp", g, y)
+    return build(_finished(_gradient([(y, seed)], nodes), [y, *nodes, seed], simplify))
 
 
 def _directions(operation: str, x: Wrt, v: Any, nodes: Sequence[Expr]) -> dict[Expr, Expr]:
@@ -162,7 +167,8 @@ def jvp(y: ExprLike, x: Wrt, v: Any, simplify: bool = True) -> Expr:
     y = as_expr(y)
     nodes, _ = _nodes_of("jvp", x, y)
     _check_occurs("jvp", y, nodes)
-    return _finished([_derivative_along(y, _directions("jvp", x, v, nodes))], simplify)[0]
+    directions = _directions("jvp", x, v, nodes)
+    return _finished([_derivative_along(y, directions)], [y, *nodes, *directions.values()], simplify)[0]
 
 
 def hvp(y: ExprLike, x: Wrt, v: Any, simplify: bool = True) -> Any:
@@ -177,7 +183,7 @@ def hvp(y: ExprLike, x: Wrt, v: Any, simplify: bool = True) -> Any:
     nodes, build = _nodes_of("hvp", x, y)
     gradients = grad(y, nodes, simplify=simplify)
     directions = _directions("hvp", x, v, nodes)
-    return build(_finished([_derivative_along(g, directions) for g in gradients], simplify))
+    return build(_finished([_derivative_along(g, directions) for g in gradients], [y, *nodes, *directions.values()], simplify))
 
 
 # --- Jacobians -------------------------------------------------------------------------------------
@@ -240,7 +246,7 @@ def jacobian(y: ExprLike, x: Wrt, simplify: bool = True) -> Any:
     y = as_expr(y)
     nodes, build = _nodes_of("jacobian", x, y)
     _check_occurs("jacobian", y, nodes)
-    return build(_finished([_jacobian(y, node) for node in nodes], simplify))
+    return build(_finished([_jacobian(y, node) for node in nodes], [y, *nodes], simplify))
 
 
 def hessian(y: ExprLike, x: Wrt, simplify: bool = True) -> Any:
@@ -255,6 +261,6 @@ def hessian(y: ExprLike, x: Wrt, simplify: bool = True) -> Any:
     nodes, build = _nodes_of("hessian", x, y)
     gradients = grad(y, nodes, simplify=simplify)
     rows = [_jacobian(g, node) for g in gradients for node in nodes]
-    finished = _finished(rows, simplify)
+    finished = _finished(rows, [y, *nodes], simplify)
     width = len(nodes)
     return build([build(finished[k * width : (k + 1) * width]) for k in range(width)])

@@ -42,7 +42,8 @@ def check_grads(expr: ExprLike, at: Mapping[Any, Any], order: int = 2, *, tolera
     random = np.random.default_rng(seed)
 
     def draw(shape: dims.Shape) -> Array:
-        return random.uniform(0.5, 1.5, dims.evaluate_shape(shape, sizes)) * random.choice([-1.0, 1.0], dims.evaluate_shape(shape, sizes))
+        numbers = dims.evaluate_shape(shape, sizes)
+        return np.asarray(random.uniform(0.5, 1.5, numbers) * random.choice([-1.0, 1.0], numbers))
 
     weights = fresh_symbol("weights", expr)
     values[weights] = draw(expr.shape)
@@ -57,7 +58,9 @@ def check_grads(expr: ExprLike, at: Mapping[Any, Any], order: int = 2, *, tolera
         size = max(1.0, abs(numeric), abs(float(evaluate(scalar, values, sizes=sizes))))
         for mode, found in (("reverse", by_reverse), ("forward", by_forward)):
             if not abs(found - numeric) <= tolerance * size:
-                raise AssertionError(f"order {level}, {mode} mode: derivative {found!r}, central difference {numeric!r}, difference {found - numeric:.3g}")
+                raise AssertionError(
+                    f"order {level}, {mode} mode: derivative {found!r}, central difference {numeric!r}, difference {found - numeric:.3g}"
+                )
         scalar = reverse
 
 

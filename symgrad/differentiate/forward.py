@@ -35,7 +35,8 @@ def push_forward(roots: Sequence[Expr], tangents: Mapping[Expr, Expr]) -> list[E
     for node in order:
         if node not in active:
             continue
-        through = _tangent(node, [found.get(a) for a in node.args]) if any(a in found for a in node.args) and node.op.name != "stop_gradient" else None
+        reached = any(a in found for a in node.args) and node.op.name != "stop_gradient"
+        through = _tangent(node, [found.get(a) for a in node.args]) if reached else None
         terms = [t for t in (through, tangents.get(node)) if t is not None]
         if terms:
             found[node] = add_up(terms)

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from symgrad import dims
+from symgrad.differentiate.masks import Adjoint, Mask, any_over, applied, combine, condition_of, is_finite_constant, padded
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr, Op, apply, topological
-from symgrad.differentiate.masks import Adjoint, Mask, any_over, applied, combine, condition_of, is_finite_constant, padded
 from symgrad.ops.linear import canonical_spec, split_spec
 from symgrad.ops.movement import BROADCAST_TO, do, reshape_to
 
 __all__ = ["active_nodes", "pull_back", "rule_entries"]
 
-_FILES = {"elementwise": "elementwise*.py", "reduce": "reduce.py", "composite": "reduce.py", "contract": "linear.py", "movement": "movement.py"}
+_FILES = {
+    "elementwise": "elementwise*.py", "reduce": "reduce.py", "composite": "reduce.py", "contract": "linear.py", "movement": "movement.py",
+}  # fmt: skip
 
 
 def rule_entries(node: Expr, g: Expr) -> Sequence[Expr | None]:
@@ -26,7 +28,8 @@ def rule_entries(node: Expr, g: Expr) -> Sequence[Expr | None]:
     op = node.op
     if op.derivative is None:
         raise NotImplementedError(
-            f"op {op.name!r} has no derivative: add a rule to its record in symgrad/ops/{_FILES.get(op.family, '')}, or to its sg.define_op call"
+            f"op {op.name!r} has no derivative: add a rule to its record in symgrad/ops/{_FILES.get(op.family, '')} "
+            "or to its sg.define_op call"
         )
     entries = op.derivative(g, node, *node.args, **node.params)
     if not isinstance(entries, (tuple, list)) or len(entries) != len(node.args):
@@ -98,7 +101,8 @@ def _unbroadcast(adjoint: Adjoint, operand: Expr, op: Op) -> Adjoint:
         try:
             return Adjoint(apply(BROADCAST_TO, g, shape=shape), adjoint.mask, adjoint.clean)
         except ShapeError as error:
-            raise ShapeError(f"the derivative of op {op.name!r} has shape {dims.format_shape(g.shape)}, its operand {dims.format_shape(shape)}") from error
+            message = f"the derivative of op {op.name!r} has shape {dims.format_shape(g.shape)}, its operand {dims.format_shape(shape)}"
+            raise ShapeError(message) from error
     axes = tuple(k - g.ndim for k in range(g.ndim) if k < extra or (shape[k - extra] == 1 != g.shape[k]))
     if not axes:  # the same axes; a name met a literal
         return adjoint

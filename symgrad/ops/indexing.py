@@ -14,8 +14,8 @@ import numpy as np
 from symgrad import dims
 from symgrad.dims import Dim
 from symgrad.errors import ShapeError
-from symgrad.expr import METHODS, Expr, ExprLike, apply, as_expr, constant
 from symgrad.expr import _ARRAY_FUNCTIONS as ARRAY_FUNCTIONS
+from symgrad.expr import METHODS, Expr, ExprLike, apply, as_expr, constant
 from symgrad.ops.movement import GATHER, TRANSPOSE, as_integer_index, reshape_to, slice_axes
 from symgrad.ops.reduce import negative_axis
 
@@ -77,7 +77,8 @@ def _slice_bounds(entry: slice, size: Dim, axis: int) -> tuple[Dim, Dim | None, 
         raise ValueError("indexing: a slice step is a non-zero int")
     bounds_known = all(b is None or isinstance(_whole(b), int) for b in (entry.start, entry.stop))
     if isinstance(size, int) and bounds_known:
-        known = slice(*(None if b is None else _whole(b) for b in (entry.start, entry.stop)), step).indices(size)
+        first, last = (None if b is None else _whole(b) for b in (entry.start, entry.stop))
+        known = slice(first, last, step).indices(size)
         length = len(range(*known))
         if length == 0:
             return 0, 0, 1
@@ -172,8 +173,8 @@ def _gathered(x: Expr, layout: list[str | Expr]) -> Expr:
     together = at[-1] - at[0] + 1 == len(at)
     axis_of = {k: sum(item != "new" for item in layout[:k]) for k in range(len(layout))}
     axes = [axis_of[k] for k in at]
-    before = [item for item in layout[: at[0]]] if together else []
-    behind = [item for k, item in enumerate(layout) if not isinstance(item, Expr) and (k > at[0] or not together)]
+    before: list[str | Expr] = list(layout[: at[0]]) if together else []
+    behind: list[str | Expr] = [item for k, item in enumerate(layout) if not isinstance(item, Expr) and (k > at[0] or not together)]
     if not together:
         order = (*axes, *[k for k in range(x.ndim) if k not in axes])
         if order != tuple(range(x.ndim)):

@@ -7,7 +7,8 @@ So the adjoint of each operand is again a contraction: of ``"ij,jk->ik"`` it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from math import prod
 from string import ascii_letters
 from typing import Any
 
@@ -16,11 +17,10 @@ import numpy as np
 from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.errors import ShapeError
-from symgrad.expr import METHODS, Array, Expr, ExprLike, Op, Params, apply, as_expr, promoted, register
 from symgrad.expr import _ARRAY_FUNCTIONS as ARRAY_FUNCTIONS
+from symgrad.expr import METHODS, Array, Expr, ExprLike, Op, apply, as_expr, promoted, register
 from symgrad.ops.movement import DIAGONAL, TRANSPOSE, do, reshape_to
 from symgrad.ops.reduce import negative_axes
-from symgrad.ops.writing import as_atom, as_factor
 
 __all__ = ["contract", "dot", "einsum", "inner", "matmul", "outer", "tensordot"]
 
@@ -65,97 +65,13 @@ def _evaluate_contract(a: Array, b: Array, spec: str) -> Array:
     return np.asarray(np.einsum(spec, np.asarray(a, dtype=kind), np.asarray(b, dtype=kind), optimize=True))
 
 
-def _matrix_form(spec: str) -> tuple[str, bool, bool] | None:
-    """How a person writes it: (``@``, left transposed, right transposed), or ``None`` where ``@`` cannot."""
-    left, right, result = split_spec(spec)
-    summed = [c for c in left if c in right and c not in result]
-    if len(summed) != 1:
-        return None
-    (k,) = summed
-    batch = [c for c in left if c in right and c != k]
-    free_left, free_right = (left.replace(k, ""), right.replace(k, "")) if not batch else (left, right)
-    if batch:  # stacked matrices, as NumPy's matmul reads them
-        head = "".join(batch)
-        stacked = left.startswith(head) and right.startswith(head) and len(left) == len(right) == len(head) + 2
-        i, j = left[len(head):].replace(k, ""), right[len(head):].replace(k, "")
-        plain = stacked and left[-1] == k and right[-2] == k and result == head + i + j
-        return ("@", False, False) if plain else None
-    if result != free_left + free_right:
-        return None
-    if len(left) <= 2 and len(right) <= 2:
-        return "@", len(left) == 2 and left[0] == k, len(right) == 2 and right[1] == k
-    if left[-1] == k and len(right) <= 2:  # (…, k) @ (k, j): every row
-        return "@", False, len(right) == 2 and right[1] == k
-    return None
-
-
-def _hadamard_axes(spec: str) -> tuple[int, ...] | None:
-    """For ``sum(a*b, axis)``: the summed axes where both operands have the same letters."""
-    left, right, result = split_spec(spec)
-    if left != right or "".join(c for c in left if c in result) != result:
-        return None
-    return tuple(k - len(left) for k, c in enumerate(left) if c not in result)
-
-
-def _outer_order(spec: str) -> bool | None:
-    left, right, result = split_spec(spec)
-    if len(left) == len(right) == 1 and len(result) == 2:
-        return result == right + left
-    return None
-
-
-def contract_precedence(params: Params) -> int:
-    """70 where it is written as a product, else 100."""
-    return 70 if _written_as_product(params["spec"]) else 100
-
-
-def _written_as_product(spec: str) -> bool:
-    left, right, result = split_spec(spec)
-    return _matrix_form(spec) is not None or _matrix_form(f"{right},{left}->{result}") is not None
-
-
-def _contract_text(strings: Sequence[str], params: Params) -> str:
-    spec = params["spec"]
-    left, right, result = split_spec(spec)
-    for (a, b), form in ((strings[:2], _matrix_form(spec)), (strings[1::-1], _matrix_form(f"{right},{left}->{result}"))):
-        if form is not None:
-            return f"{_matrix(a, form[1])} @ {_matrix(b, form[2])}"
-    axes = _hadamard_axes(spec)
-    if axes is not None:
-        product = f"{as_factor(strings[0])}*{as_factor(strings[1])}"
-        return f"sum({product}{'' if not result else f', axis={axes[0] if len(axes) == 1 else axes}'})"
-    swapped = _outer_order(spec)
-    if swapped is not None:
-        return f"outer({strings[swapped]}, {strings[not swapped]})"
-    return f"einsum('{spec}', {strings[0]}, {strings[1]})"
-
-
-def _matrix(text: str, transposed: bool) -> str:
-    return f"{as_atom(text)}.T" if transposed else (as_atom(text) if "@" in text and not text.startswith("(") else as_factor(text))
-
-
-def _contract_latex(strings: Sequence[str], params: Params) -> str:
-    spec = params["spec"]
-    left, right, result = split_spec(spec)
-    for (a, b), form in ((strings[:2], _matrix_form(spec)), (strings[1::-1], _matrix_form(f"{right},{left}->{result}"))):
-        if form is not None:
-            first, second = (f"{{{as_atom(s, latex=True)}}}^{{\\top}}" if t else as_factor(s, latex=True) for s, t in zip((a, b), form[1:], strict=True))
-            return f"{{{a}}}^{{\\top}} {second}" if len(left) == len(right) == 1 else f"{first} {second}"
-    axes = _hadamard_axes(spec)
-    if axes is not None:
-        return f"\\sum {as_factor(strings[0], latex=True)} \\odot {as_factor(strings[1], latex=True)}"
-    swapped = _outer_order(spec)
-    if swapped is not None:
-        return f"{as_factor(strings[swapped], latex=True)} {{{as_atom(strings[not swapped], latex=True)}}}^{{\\top}}"
-    return f"\\operatorname{{einsum}}_{{{spec}}}\\left({strings[0]}, {strings[1]}\\right)"
-
-
-_A, _B, _V = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]]), np.array([[0.25, 1.0], [-0.5, 2.0], [1.25, -1.5]]), np.array([1.0, -0.5, 0.75])
+_A = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.5]])
+_B = np.array([[0.25, 1.0], [-0.5, 2.0], [1.25, -1.5]])
+_V = np.array([1.0, -0.5, 0.75])
 CONTRACT = register(Op(
     name="contract", family="contract", arity=2, doc="products summed over the axes that the result does not have (einsum of two operands)",
     shape=_contract_shape, kind=promoted,
     derivative=_contract_rule, evaluate=_evaluate_contract,
-    text=_contract_text, latex=_contract_latex, precedence=70,
     domain=((-np.inf, np.inf), (-np.inf, np.inf)),
     samples=(
         (_A, _B, {"spec": "ij,jk->ik"}), (_A, _A, {"spec": "ij,kj->ik"}), (_V, _V, {"spec": "i,i->"}), (_A, _V, {"spec": "ij,j->i"}),
@@ -211,7 +127,9 @@ def matmul(a: ExprLike, b: ExprLike) -> Expr:
     if not a.shape or not b.shape:
         raise ShapeError(f"{shapes}: a scalar multiplies with *")
     inner_left, inner_right = a.shape[-1], b.shape[-1 if b.ndim == 1 else -2]
-    dims.unify(inner_left, inner_right, f"{shapes}: the last axis of the left ({inner_left}) must equal the {'only' if b.ndim == 1 else 'second last'} axis of the right ({inner_right})")
+    which = "only" if b.ndim == 1 else "second last"
+    fit = f"{shapes}: the last axis of the left ({inner_left}) must equal the {which} axis of the right ({inner_right})"
+    dims.unify(inner_left, inner_right, fit)
     batch = dims.broadcast("matmul", a.shape[:-2], b.shape[:-2])
     letters = ascii_letters[: len(batch)]
     a, left = _without_broadcast_axes(a, letters, batch)
@@ -352,7 +270,8 @@ def _read_einsum(spec: str, operands: tuple[Expr, ...]) -> tuple[list[tuple[Expr
             if sizes.get(c, 1) == 1:
                 sizes[c] = dim
             elif dim != 1:
-                sizes[c] = dims.unify(sizes[c], dim, f"einsum {spec}: {c!r} is {sizes[c]} and {dim} in shapes {', '.join(dims.format_shape(o.shape) for o in operands)}")
+                shapes = ", ".join(dims.format_shape(o.shape) for o in operands)
+                sizes[c] = dims.unify(sizes[c], dim, f"einsum {spec}: {c!r} is {sizes[c]} and {dim} in shapes {shapes}")
     terms = []
     for x, letters in zip(operands, full, strict=True):
         kept = [k for k, c in enumerate(letters) if x.shape[k] != 1 or sizes[c] == 1]
@@ -379,7 +298,7 @@ def _cheapest_pair(terms: list[tuple[Expr, str]], result: str, sizes: dict[str, 
         for j in range(i + 1, len(terms)):
             needed = set(result).union(*(letters for k, (_, letters) in enumerate(terms) if k not in (i, j)))
             both = dict.fromkeys(terms[i][1] + terms[j][1])
-            cost = (int(np.prod([known(c) for c in both if c in needed], dtype=object)), int(np.prod([known(c) for c in both], dtype=object)))
+            cost = (prod(known(c) for c in both if c in needed), prod(known(c) for c in both))
             if best is None or cost < best[0]:
                 best = (cost, (i, j))
     assert best is not None

@@ -18,7 +18,7 @@ from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.errors import ShapeError
 from symgrad.expr import OPS, Array, Expr, ExprLike, Op, Params, apply, as_expr, common, integer, real, register
-from symgrad.ops.writing import as_atom, axes_text, call_latex
+from symgrad.ops.writing import call_latex
 
 __all__ = ["DIM_PARAMS", "do", "flip_axis", "reshape_to", "slice_axes", "slice_axis"]
 
@@ -48,22 +48,22 @@ ARANGE = register(Op(
     name="arange", family="leaf", arity=0, doc="the whole numbers 0, 1, …, size - 1",
     shape=lambda size: (size,), kind=integer,
     evaluate=lambda size: np.arange(size),
-    text=lambda strings, params: f"arange({params['size']})", latex=lambda strings, params: f"\\operatorname{{arange}}\\left({params['size']}\\right)",
+    text=lambda strings, params: f"arange({params['size']})",
+    latex=lambda strings, params: f"\\operatorname{{arange}}\\left({params['size']}\\right)",
     samples=(({"size": 4},), ({"size": 0},)), cost=0.0,
 ))
 EYE = register(Op(
     name="eye", family="leaf", arity=0, doc="the identity matrix",
     shape=lambda rows, columns: (rows, columns), kind=real,
     evaluate=lambda rows, columns: np.eye(rows, columns),
-    text=lambda strings, params: f"eye({params['rows']})" if params["rows"] == params["columns"] else f"eye({params['rows']}, {params['columns']})",
-    latex=lambda strings, params: f"I_{{{params['rows']}}}" if params["rows"] == params["columns"] else f"I_{{{params['rows']} \\times {params['columns']}}}",
+    text=lambda strings, params: f"eye({', '.join(map(str, dict.fromkeys(params.values())))})",
+    latex=lambda strings, params: f"I_{{{params['rows']} {params['columns']}}}}",
     samples=(({"rows": 3, "columns": 3},), ({"rows": 2, "columns": 4},)), cost=0.0,
 ))
 SIZE = register(Op(
     name="size", family="leaf", arity=0, doc="the number of elements along a named dimension",
     shape=lambda dim: (), kind=integer,
     evaluate=lambda dim: np.int64(dim),
-    text=lambda strings, params: as_atom(str(params["dim"])), latex=lambda strings, params: as_atom(str(params["dim"]), latex=True),
     samples=(({"dim": 7},),), cost=0.0,
 ))
 
@@ -72,7 +72,8 @@ SIZE = register(Op(
 
 
 def _reshape_shape(x: Shape, shape: Shape) -> Shape:
-    dims.require(dims.total(x), "==", dims.total(shape), f"reshape: shape {_fmt(x)} cannot become {_fmt(shape)}, it has {dims.total(x)} elements, not {dims.total(shape)}")
+    have, want = dims.total(x), dims.total(shape)
+    dims.require(have, "==", want, f"reshape: shape {_fmt(x)} cannot become {_fmt(shape)}, it has {have} elements, not {want}")
     return shape
 
 
@@ -81,8 +82,6 @@ RESHAPE = register(Op(
     shape=_reshape_shape, kind=first_kind, linear=True,
     derivative=lambda g, y, x, shape: (reshape_to(g, x.shape),),
     evaluate=lambda x, shape: np.reshape(x, shape),
-    text=lambda strings, params: f"{as_atom(strings[0])}.reshape({', '.join(map(str, params['shape'])) or '()'})",
-    latex=call_latex("reshape"),
     samples=((np.arange(6.0).reshape(2, 3), {"shape": (3, 2)}), (np.array([2.5]), {"shape": ()})), cost=0.0,
 ))
 
@@ -105,24 +104,12 @@ def _transpose_rule(g: Expr, y: Expr, x: Expr, axes: tuple[int, ...]) -> Rule:
     return (apply(TRANSPOSE, g, axes=tuple(inverse)),)
 
 
-def _transpose_text(strings: Sequence[str], params: Params) -> str:
-    axes = params["axes"]
-    return f"{as_atom(strings[0])}.T" if axes == tuple(range(-1, -len(axes) - 1, -1)) else f"transpose({strings[0]}, {axes})"
-
-
-def _transpose_latex(strings: Sequence[str], params: Params) -> str:
-    axes = params["axes"]
-    x = as_atom(strings[0], latex=True)
-    order = "" if axes == tuple(range(-1, -len(axes) - 1, -1)) else axes_text(axes)
-    return f"{{{x}}}^{{\\top{order}}}"
-
 
 TRANSPOSE = register(Op(
     name="transpose", family="movement", doc="the axes in another order",
     shape=_transpose_shape, kind=first_kind, linear=True,
     derivative=_transpose_rule,
     evaluate=lambda x, axes: np.transpose(x, axes),
-    text=_transpose_text, latex=_transpose_latex,
     samples=((np.arange(6.0).reshape(2, 3), {"axes": (-1, -2)}), (np.arange(12.0).reshape(2, 3, 2), {"axes": (-1, -3, -2)})), cost=0.0,
 ))
 
@@ -142,7 +129,6 @@ BROADCAST_TO = register(Op(
     shape=_broadcast_to_shape, kind=first_kind, linear=True,
     derivative=lambda g, y, x, shape: (g,),  # the sweep sums over what was broadcast
     evaluate=lambda x, shape: np.broadcast_to(x, shape),
-    text=lambda strings, params: f"broadcast_to({strings[0]}, {_fmt(params['shape'])})", latex=call_latex("broadcast"),
     samples=((np.array([[1.0], [2.0]]), {"shape": (3, 2, 4)}), (np.array(2.5), {"shape": (2,)})), cost=0.0,
 ))
 
@@ -189,15 +175,6 @@ def slice_text(start: Dim, stop: Dim | None, step: int) -> str:
     return f"{first}:{last}" if step == 1 else f"{first}:{last}:{step}"
 
 
-def _slice_text(strings: Sequence[str], params: Params) -> str:
-    slices = zip(params["starts"], params["stops"], params["steps"], strict=True)
-    return f"{as_atom(strings[0])}[{', '.join(slice_text(*s) for s in slices)}]"
-
-
-def _slice_latex(strings: Sequence[str], params: Params) -> str:
-    slices = zip(params["starts"], params["stops"], params["steps"], strict=True)
-    return f"{as_atom(strings[0], latex=True)}_{{\\left[{', '.join(slice_text(*s) for s in slices)}\\right]}}"
-
 
 def _evaluate_slice(x: Array, starts: tuple[int, ...], stops: tuple[int | None, ...], steps: tuple[int, ...]) -> Array:
     for start, stop, step, size in zip(starts, stops, steps, np.shape(x), strict=True):
@@ -225,7 +202,6 @@ SLICE = register(Op(
     name="slice", family="movement", doc="every step-th element from start to stop, per axis",
     shape=_slice_shape, kind=first_kind, linear=True,
     derivative=_slice_rule, evaluate=_evaluate_slice,
-    text=_slice_text, latex=_slice_latex,
     samples=(
         (np.arange(12.0).reshape(3, 4), {"starts": (1, 0), "stops": (3, 4), "steps": (1, 2)}),
         (np.arange(7.0), {"starts": (6,), "stops": (None,), "steps": (-3,)}),
@@ -273,7 +249,7 @@ def _pad_shape(x: Shape, before: tuple[Dim, ...], after: tuple[Dim, ...], interi
 def _evaluate_pad(x: Array, before: tuple[int, ...], after: tuple[int, ...], interior: tuple[int, ...]) -> Array:
     x = np.asarray(x)
     shape = _pad_shape(x.shape, before, after, interior)
-    out = np.zeros(shape, dtype=x.dtype)  # type: ignore[arg-type]
+    out = np.zeros(tuple(map(int, shape)), dtype=x.dtype)
     places = tuple(slice(b, b + n * (i + 1) - i if n else b, i + 1) for n, b, i in zip(x.shape, before, interior, strict=True))
     out[places] = x
     return out
@@ -287,17 +263,11 @@ def _pad_rule(g: Expr, y: Expr, x: Expr, before: tuple[Dim, ...], after: tuple[D
     return (slice_axes(g, before, stops, [i + 1 for i in interior]),)
 
 
-def _pad_text(strings: Sequence[str], params: Params) -> str:
-    widths = ", ".join(f"({b}, {a})" for b, a in zip(params["before"], params["after"], strict=True))
-    gaps = f", interior={params['interior']}" if any(params["interior"]) else ""
-    return f"pad({strings[0]}, [{widths}]{gaps})"
 
-
-PAD = register(Op(
+PAD: Op = register(Op(
     name="pad", family="movement", doc="zeros before, after and between the elements, per axis",
     shape=_pad_shape, kind=first_kind, linear=True,
     derivative=_pad_rule, evaluate=_evaluate_pad,
-    text=_pad_text, latex=call_latex("pad"),
     samples=(
         (np.arange(6.0).reshape(2, 3), {"before": (1, 0), "after": (0, 2), "interior": (0, 0)}),
         (np.arange(3.0), {"before": (1,), "after": (1,), "interior": (2,)}),
@@ -330,16 +300,12 @@ def _concatenate_rule(g: Expr, y: Expr, *parts: Expr, axis: int) -> Rule:
     return tuple(entries)
 
 
-def _concatenate_text(strings: Sequence[str], params: Params) -> str:
-    return f"concatenate([{', '.join(strings)}], axis={params['axis']})"
-
 
 CONCATENATE = register(Op(
     name="concatenate", family="movement", arity=None, doc="joined along an axis",
     shape=_concatenate_shape, kind=common, linear=True,
     derivative=_concatenate_rule,
     evaluate=lambda *parts, axis: np.concatenate(parts, axis),
-    text=_concatenate_text, latex=call_latex("concatenate"),
     samples=((np.ones((2, 3)), np.zeros((2, 1)), {"axis": -1}), (np.ones(2), np.zeros(0), np.ones(3), {"axis": -1})), cost=0.0,
 ))
 
@@ -363,22 +329,12 @@ def _places(axes: tuple[int, ...], indices: Sequence[Array]) -> tuple[Any, ...]:
     return (..., *indices, *[slice(None)] * (-axes[-1] - 1))
 
 
-def _gather_text(strings: Sequence[str], params: Params) -> str:
-    behind = -params["axes"][-1] - 1
-    return f"{as_atom(strings[0])}[{', '.join(['...', *strings[1:], *[':'] * behind])}]"
 
-
-def _gather_latex(strings: Sequence[str], params: Params) -> str:
-    behind = -params["axes"][-1] - 1
-    return f"{as_atom(strings[0], latex=True)}_{{\\left[{', '.join(['...', *strings[1:], *[':'] * behind])}\\right]}}"
-
-
-GATHER = register(Op(
+GATHER: Op = register(Op(
     name="gather", family="movement", arity=None, doc="the elements at integer indices (negative ones count from the end)",
     shape=_gather_shape, kind=first_kind, linear=True,
     derivative=lambda g, y, x, *indices, axes: (apply(SCATTER_ADD, g, *indices, axes=axes, shape=x.shape), *[None] * len(indices)),
     evaluate=lambda x, *indices, axes: np.asarray(x)[_places(axes, indices)],
-    text=_gather_text, latex=_gather_latex,
     samples=(
         (np.arange(12.0).reshape(4, 3), np.array([[0, 3], [3, -1]]), {"axes": (-2,)}),
         (np.arange(12.0).reshape(4, 3), np.array([0, 3]), np.array([2, 2]), {"axes": (-2, -1)}),
@@ -408,7 +364,7 @@ def _scatter_text(strings: Sequence[str], params: Params) -> str:
     return f"scatter_add({', '.join(strings)}, shape={_fmt(params['shape'])})"
 
 
-SCATTER_ADD = register(Op(
+SCATTER_ADD: Op = register(Op(
     name="scatter_add", family="movement", arity=None, doc="zeros, with values added at integer indices: the adjoint of gather",
     shape=_scatter_shape, kind=first_kind, linear=True,
     derivative=lambda g, y, x, *indices, axes, shape: (apply(GATHER, g, *indices, axes=axes), *[None] * len(indices)),
@@ -458,16 +414,21 @@ DIAGONAL = register(Op(
     shape=_diagonal_shape, kind=first_kind, linear=True,
     derivative=lambda g, y, x, offset: (apply(EMBED_DIAGONAL, g, offset=offset, rows=x.shape[-2], columns=x.shape[-1]),),
     evaluate=lambda x, offset: np.diagonal(x, offset, -2, -1),
-    text=lambda strings, params: f"diagonal({strings[0]}{', ' + str(params['offset']) if params['offset'] else ''})", latex=call_latex("diag"),
+    text=lambda strings, params: f"diagonal({strings[0]}{', ' + str(params['offset']) if params['offset'] else ''})",
+    latex=call_latex("diag"),
     samples=((np.arange(12.0).reshape(3, 4), {"offset": 1}), (np.arange(8.0).reshape(2, 2, 2), {"offset": 0})), cost=0.0,
 ))
-EMBED_DIAGONAL = register(Op(
+EMBED_DIAGONAL: Op = register(Op(
     name="embed_diagonal", family="movement", doc="zeros with a given diagonal: the adjoint of diagonal",
     shape=_embed_shape, kind=first_kind, linear=True,
     derivative=lambda g, y, x, offset, rows, columns: (apply(DIAGONAL, g, offset=offset),),
     evaluate=_evaluate_embed,
-    text=lambda strings, params: f"embed_diagonal({strings[0]}, {params['offset']}, {params['rows']}, {params['columns']})", latex=call_latex("diag"),
-    samples=((np.arange(3.0), {"offset": 1, "rows": 3, "columns": 4}), (np.arange(4.0).reshape(2, 2), {"offset": -1, "rows": 3, "columns": 2})), cost=0.0,
+    text=lambda strings, params: f"embed_diagonal({strings[0]}, {params['offset']}, {params['rows']}, {params['columns']})",
+    latex=call_latex("diag"),
+    samples=(
+        (np.arange(3.0), {"offset": 1, "rows": 3, "columns": 4}),
+        (np.arange(4.0).reshape(2, 2), {"offset": -1, "rows": 3, "columns": 2}),
+    ), cost=0.0,
 ))
 
 

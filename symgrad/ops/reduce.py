@@ -17,10 +17,9 @@ import numpy as np
 from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.errors import ShapeError
-from symgrad.expr import METHODS, Array, Expr, ExprLike, Op, Params, apply, as_expr, common, constant, integer, promoted, real, register
 from symgrad.expr import _ARRAY_FUNCTIONS as ARRAY_FUNCTIONS
+from symgrad.expr import METHODS, Array, Expr, ExprLike, Op, apply, as_expr, common, constant, integer, promoted, real, register
 from symgrad.ops.movement import BROADCAST_TO, SIZE, TRANSPOSE, do, flip_axis, reshape_to, slice_axis
-from symgrad.ops.writing import as_atom, axes_text, call_latex, reduction_latex, reduction_text
 
 __all__ = [
     "argmax", "argmin", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "norm", "prod", "size", "softmax",
@@ -69,8 +68,8 @@ def _reduced_one(x: Shape, axis: int, keepdims: bool) -> Shape:
 
 
 def keep(reduced: Expr, x: Expr, axes: Axes) -> Expr:
-    """A reduction's result (or adjoint) with the reduced axes of ``x`` as axes of size 1."""
-    return reshape_to(reduced, _reduced(x.shape, axes, True))
+    """A reduction's result (or adjoint) so that it broadcasts against ``x``: the reduced axes as axes of size 1."""
+    return reduced if not reduced.shape else reshape_to(reduced, _reduced(x.shape, axes, True))
 
 
 def spread(reduced: Expr, x: Expr, axes: Axes) -> Expr:
@@ -110,7 +109,6 @@ SUM = register(Op(
     shape=_reduced, kind=promoted, linear=True,
     derivative=lambda g, y, x, axes, keepdims: (spread(g, x, axes),),
     evaluate=lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims),
-    text=reduction_text("sum"), latex=reduction_latex("\\sum"),
     domain=((-np.inf, np.inf),), samples=_REDUCTION_SAMPLES,
 ))
 
@@ -137,19 +135,20 @@ def _exclusive_products(x: Expr) -> Expr:
         others = do("where", do("equal", do("eye", rows=n, columns=n), 1.0), 1.0, reshape_to(x, (*x.shape[:-1], 1, n)))
         return apply(PROD, others, axes=(-1,), keepdims=False)
     levels = [x]  # a tree: up it multiplies pairs, down each half is multiplied with its sibling
-    while (width := levels[-1].shape[-1]) > 1:  # type: ignore[operator]
-        pairs = width - width % 2  # type: ignore[operator]
+    widths = [n]
+    while (width := widths[-1]) > 1:
+        pairs = width - width % 2
         up = do("mul", slice_axis(levels[-1], -1, 0, pairs, 2), slice_axis(levels[-1], -1, 1, pairs, 2))
-        levels.append(do("concatenate", up, slice_axis(levels[-1], -1, pairs, width), axis=-1) if width % 2 else up)  # type: ignore[operator]
+        levels.append(do("concatenate", up, slice_axis(levels[-1], -1, pairs, width), axis=-1) if width % 2 else up)
+        widths.append(width - width // 2)
     down = apply(BROADCAST_TO, constant(1.0), shape=levels[-1].shape)
-    for level in reversed(levels[:-1]):
-        width = level.shape[-1]
-        pairs = width - width % 2  # type: ignore[operator]
+    for level, width in zip(reversed(levels[:-1]), reversed(widths[:-1]), strict=True):
+        pairs = width - width % 2
         halves = (*level.shape[:-1], pairs // 2, 2)
         swapped = flip_axis(reshape_to(slice_axis(level, -1, 0, pairs), halves), -1)
         above = reshape_to(slice_axis(down, -1, 0, pairs // 2), (*level.shape[:-1], pairs // 2, 1))
         both = reshape_to(do("mul", above, swapped), (*level.shape[:-1], pairs))
-        down = do("concatenate", both, slice_axis(down, -1, pairs // 2, pairs // 2 + 1), axis=-1) if width % 2 else both  # type: ignore[operator]
+        down = do("concatenate", both, slice_axis(down, -1, pairs // 2, pairs // 2 + 1), axis=-1) if width % 2 else both
     return down
 
 
@@ -164,7 +163,6 @@ PROD = register(Op(
     shape=_reduced, kind=promoted,
     derivative=_prod_rule,
     evaluate=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims),
-    text=reduction_text("prod"), latex=reduction_latex("\\prod"),
     domain=((-np.inf, np.inf),), samples=_REDUCTION_SAMPLES,
 ))
 
@@ -188,27 +186,23 @@ def _evaluate_extremum(reduction: Any, identity: float) -> Any:
 MAX = register(Op(
     name="max", family="reduce", doc="the largest element over axes; ties share the gradient evenly",
     shape=_reduced, kind=common, derivative=_extremum_rule, evaluate=_evaluate_extremum(np.max, -np.inf),
-    text=reduction_text("max"), latex=reduction_latex("\\max"),
     domain=((-np.inf, np.inf),), samples=_REDUCTION_SAMPLES,
 ))
 MIN = register(Op(
     name="min", family="reduce", doc="the smallest element over axes; ties share the gradient evenly",
     shape=_reduced, kind=common, derivative=_extremum_rule, evaluate=_evaluate_extremum(np.min, np.inf),
-    text=reduction_text("min"), latex=reduction_latex("\\min"),
     domain=((-np.inf, np.inf),), samples=_REDUCTION_SAMPLES,
 ))
 ARGMAX = register(Op(
     name="argmax", family="reduce", doc="the index of the first largest element",
     shape=_reduced_one, kind=integer, derivative=lambda g, y, x, axis, keepdims: (None,),
     evaluate=lambda x, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims),
-    text=reduction_text("argmax"), latex=reduction_latex("\\operatorname{argmax}"),
     domain=((-np.inf, np.inf),), samples=_INDEX_SAMPLES,
 ))
 ARGMIN = register(Op(
     name="argmin", family="reduce", doc="the index of the first smallest element",
     shape=_reduced_one, kind=integer, derivative=lambda g, y, x, axis, keepdims: (None,),
     evaluate=lambda x, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims),
-    text=reduction_text("argmin"), latex=reduction_latex("\\operatorname{argmin}"),
     domain=((-np.inf, np.inf),), samples=_INDEX_SAMPLES,
 ))
 
@@ -224,12 +218,11 @@ def _same_shape(x: Shape, axis: int, **params: Any) -> Shape:
     return x
 
 
-CUMSUM = register(Op(
+CUMSUM: Op = register(Op(
     name="cumsum", family="reduce", doc="running sums along an axis, from its end if reverse",
     shape=_same_shape, kind=promoted, linear=True,
     derivative=lambda g, y, x, axis, reverse: (apply(CUMSUM, g, axis=axis, reverse=not reverse),),
     evaluate=_evaluate_cumsum,
-    text=reduction_text("cumsum"), latex=call_latex("cumsum"),
     domain=((-np.inf, np.inf),), samples=((_MATRIX, {"axis": -1, "reverse": False}), (_MATRIX, {"axis": -2, "reverse": True})),
 ))
 
@@ -253,17 +246,9 @@ MEAN = register(Op(
     derivative=lambda g, y, x, axes, keepdims: (spread(g / _count(x, axes), x, axes),),
     evaluate=_evaluate_mean,
     expand=lambda x, axes, keepdims: apply(SUM, x, axes=axes, keepdims=keepdims) / _count(x, axes),
-    text=reduction_text("mean"), latex=reduction_latex("\\operatorname{mean}"),
     domain=((-np.inf, np.inf),), samples=_REDUCTION_SAMPLES,
 ))
 
-
-def _call_with_axis(name: str) -> Any:
-    def text(strings: Sequence[str], params: Params) -> str:
-        axis = "" if params["axis"] == -1 else f", axis={params['axis']}"
-        return f"{name}({strings[0]}{axis})"
-
-    return text
 
 
 def _shifted(x: Expr, axes: Axes) -> Expr:
@@ -291,7 +276,6 @@ SOFTMAX = register(Op(
     derivative=lambda g, y, x, axis: (y * (g - apply(SUM, g * y, axes=(axis,), keepdims=True)),),
     evaluate=_evaluate_softmax,
     expand=lambda x, axis: (lambda e: e / apply(SUM, e, axes=(axis,), keepdims=True))(do("exp", _shifted(x, (axis,)))),
-    text=_call_with_axis("softmax"), latex=call_latex("softmax"),
     domain=((-np.inf, np.inf),), samples=((_MATRIX, {"axis": -1}), (_MATRIX, {"axis": -2})), cost=25.0,
 ))
 
@@ -313,7 +297,6 @@ LOG_SOFTMAX = register(Op(
     shape=_same_shape, kind=real,
     derivative=lambda g, y, x, axis: (g - do("exp", y) * apply(SUM, g, axes=(axis,), keepdims=True),),
     evaluate=_evaluate_log_softmax, expand=_expand_log_softmax,
-    text=_call_with_axis("log_softmax"), latex=call_latex("log\\_softmax"),
     domain=((-np.inf, np.inf),), samples=((_MATRIX, {"axis": -1}), (_MATRIX, {"axis": -2})), cost=25.0,
 ))
 
@@ -341,7 +324,6 @@ LOGSUMEXP = register(Op(
     shape=_reduced, kind=real,
     derivative=lambda g, y, x, axes, keepdims: (keep(g, x, axes) * _softmax_over(x, axes),),
     evaluate=_evaluate_logsumexp, expand=_expand_logsumexp,
-    text=reduction_text("logsumexp"), latex=call_latex("logsumexp"),
     domain=((-np.inf, np.inf),), samples=_REDUCTION_SAMPLES, cost=25.0,
 ))
 
@@ -372,8 +354,6 @@ NORM = register(Op(
     name="norm", family="composite", doc="the Euclidean length over axes, without overflow; gradient 0 at 0",
     shape=_reduced, kind=real,
     derivative=_norm_rule, evaluate=_evaluate_norm, expand=_expand_norm,
-    text=reduction_text("norm"),
-    latex=lambda strings, params: f"\\left\\lVert {strings[0]} \\right\\rVert_{{{axes_text(params['axes']) if params['axes'] else ''}}}",
     domain=((-np.inf, np.inf),), samples=_REDUCTION_SAMPLES, cost=10.0,
 ))
 

@@ -10,8 +10,8 @@ import numpy as np
 from symgrad import dims
 from symgrad.dims import Dim
 from symgrad.errors import ShapeError
-from symgrad.expr import METHODS, Expr, ExprLike, apply, as_expr, constant
 from symgrad.expr import _ARRAY_FUNCTIONS as ARRAY_FUNCTIONS
+from symgrad.expr import METHODS, Expr, ExprLike, apply, as_expr, constant
 from symgrad.ops.movement import ARANGE, BROADCAST_TO, CONCATENATE, DIAGONAL, EMBED_DIAGONAL, EYE, PAD, TRANSPOSE, do, flip_axis, reshape_to
 from symgrad.ops.reduce import negative_axes, negative_axis, sum
 
@@ -292,11 +292,19 @@ def trace(x: ExprLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Expr:
     return sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
+def _vstack(parts: Sequence[ExprLike]) -> Expr:
+    return concatenate([x if x.ndim > 1 else reshape(x, (1, -1)) for x in map(as_expr, parts)], 0)
+
+
+def _hstack(parts: Sequence[ExprLike]) -> Expr:
+    exprs = [x if x.ndim else reshape(x, 1) for x in map(as_expr, parts)]
+    return concatenate(exprs, 1 if exprs[0].ndim > 1 else 0)
+
+
 METHODS.update(reshape=reshape, transpose=transpose)
 ARRAY_FUNCTIONS.update({
     np.reshape: reshape, np.ravel: ravel, np.transpose: transpose, np.swapaxes: swapaxes, np.moveaxis: moveaxis,
     np.broadcast_to: broadcast_to, np.broadcast_arrays: broadcast_arrays, np.expand_dims: expand_dims, np.squeeze: squeeze,
     np.flip: flip, np.concatenate: concatenate, np.stack: stack, np.pad: pad, np.diagonal: diagonal, np.trace: trace,
-    np.vstack: lambda parts: concatenate([x if x.ndim > 1 else reshape(x, (1, -1)) for x in map(as_expr, parts)], 0),
-    np.hstack: lambda parts: concatenate([x if x.ndim else reshape(x, 1) for x in map(as_expr, parts)], 1 if as_expr(parts[0]).ndim > 1 else 0),
+    np.vstack: _vstack, np.hstack: _hstack,
 })
