@@ -1,0 +1,214 @@
+"""AGREEMENT: whether one form of a formula may stand for another.
+
+Both are computed at sample points, extreme ones included, in double and in single precision. Where they differ, mpmath
+decides which is closer to the true value. The new form must be finite wherever the old one is, and at least
+as accurate to two units in the last place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from symgrad.expr import Expr, topological
+
+__all__ = ["RANGES", "Points", "disagreement", "evaluate_precisely", "sample_points"]
+
+Array = np.ndarray[Any, Any]
+
+RANGES = ("real", "nonnegative", "positive", "unit", "probability")  # of a leaf: any, [0, inf), (0, inf), [-1, 1], [0, 1]
+ULPS = 2.0  # what the new form may lose where the old one is exact
+DIGITS = 400  # 1e150 squared beside 1e-8 squared still has 60 digits
+_MODERATE, _NEARBY = 48, 24
+_PRECISE_POINTS = 64  # at which mpmath is asked, a form
+_EXTREMES = {
+    "float64": (0.0, 1e-8, -1e-8, 1.0, -1.0, 1e3, -1e3, 40.0, -40.0, 1e150, -1e150, 1e-160, math.inf, -math.inf),
+    "float32": (0.0, 1e-4, -1e-4, 1.0, -1.0, 1e2, -1e2, 15.0, -15.0, 1e18, -1e18, 1e-20, math.inf, -math.inf),
+}
+
+
+class Points:
+    """Sample points: an array a leaf. ``moderate`` marks those where no leaf is extreme, zero or near another."""
+
+    def __init__(self, values: list[Array], moderate: Array) -> None:
+        self.values, self.moderate = values, moderate
+
+
+def sample_points(ranges: Sequence[str], dtype: str) -> Points:
+    """The same points every time: moderate ones, ones where leaves nearly agree, and every leaf at each extreme.
+
+    ``ranges``: one of :data:`RANGES` for each leaf.
+    """
+    rng = np.random.default_rng(20240229)
+    count = len(ranges)
+    moderate = np.exp(rng.uniform(-2.5, 1.5, (_MODERATE, count))) * rng.choice((-1.0, 1.0), (_MODERATE, count))
+    near = np.repeat(np.exp(rng.uniform(-1.0, 1.0, (_NEARBY, 1))), count, axis=1)
+    near[: _NEARBY // 3] = 1.0
+    near *= (1.0 + rng.choice((0.0, 1e-9, -1e-7, 1e-4), near.shape)) * rng.choice((-1.0, 1.0), near.shape)
+    rows = [moderate, near]
+    base = moderate[: len(_EXTREMES[dtype])]
+    for k in range(count):
+        row = base.copy()
+        row[:, k] = _EXTREMES[dtype]
+        rows.append(row)
+    rows.append(np.repeat(np.array(_EXTREMES[dtype])[:, None], count, axis=1))
+    rows.append(rng.choice(_EXTREMES[dtype], (_NEARBY, count)))
+    table = np.concatenate(rows).astype(dtype)
+    values = [_into_range(table[:, k], r) for k, r in enumerate(ranges)]
+    return Points(values, np.arange(len(table)) < _MODERATE)
+
+
+def _into_range(column: Array, bounds: str) -> Array:
+    if bounds == "real":
+        return column
+    column = np.abs(column)
+    if bounds == "positive":
+        return np.where(column == 0, np.asarray(0.5, column.dtype), column)
+    if bounds == "nonnegative":
+        return column
+    inside = np.where(column <= 1, column, 1 / column)
+    return inside if bounds == "probability" else np.where(np.arange(len(inside)) % 2, -inside, inside)
+
+
+def disagreement(before: Expr, after: Expr, leaves: Sequence[Expr], ranges: Sequence[str]) -> str:
+    """Why ``after`` may not stand for ``before`` (both elementwise, of scalar leaves); empty where it may."""
+    for dtype in ("float64", "float32"):
+        points = sample_points(ranges, dtype)
+        with np.errstate(all="ignore"):
+            old, new = (_evaluate(e, leaves, points.values, dtype) for e in (before, after))
+            reason = _compare(before, after, leaves, points, old, new)
+        if reason:
+            return f"{reason} ({dtype})"
+    return ""
+
+
+def _evaluate(root: Expr, leaves: Sequence[Expr], values: Sequence[Array], dtype: str) -> Array:
+    results: dict[Expr, Array] = dict(zip(leaves, values))
+    for node in topological(root):
+        if node not in results:
+            if node.op.name == "constant":
+                value = np.asarray(node.params["value"])
+            else:
+                assert node.op.evaluate is not None
+                value = np.asarray(node.op.evaluate(*[results[a] for a in node.args], **node.params))
+            results[node] = value.astype(dtype) if node.kind == "real" else value
+    return np.broadcast_to(results[root], values[0].shape if values else ()).astype(dtype)
+
+
+def _compare(before: Expr, after: Expr, leaves: Sequence[Expr], points: Points, old: Array, new: Array) -> str:
+    if np.any(np.isnan(new) & ~np.isnan(old)):
+        return "NaN where the old form is none"
+    if np.any(np.isinf(new) & np.isfinite(old)):
+        return "infinite where the old form is finite"
+    if np.any(np.isinf(new) & np.isinf(old) & (new != old)):
+        return "an infinity of the other sign"
+    if np.any(np.isnan(old) & ~np.isnan(new) & points.moderate):
+        return "a value where the old form is undefined"
+    finite_inputs = np.all([np.isfinite(v) for v in points.values], axis=0) if points.values else np.asarray(True)
+    differs = np.isfinite(new) & ~np.isnan(old) & (new != old)
+    apart = differs & ~(np.abs(new - old) <= ULPS * np.spacing(np.abs(old)))
+    if np.any(apart & ~finite_inputs):
+        return "another limit at infinity"
+    asked = np.flatnonzero(apart)
+    if not len(asked):
+        return ""
+    asked = asked[np.linspace(0, len(asked) - 1, min(len(asked), _PRECISE_POINTS)).astype(int)]
+    return _ask_mpmath(before, leaves, points, old, new, asked)
+
+
+def _ask_mpmath(before: Expr, leaves: Sequence[Expr], points: Points, old: Array, new: Array, asked: Array) -> str:
+    context = _context()
+    for i in asked:
+        exact = evaluate_precisely(before, {leaf: context.mpf(float(v[i])) for leaf, v in zip(leaves, points.values)})
+        if exact is None:
+            continue  # the old form's value there is an accident (0/0, a root of a negative number)
+        ulp = float(np.spacing(np.abs(np.asarray(float(exact), dtype=old.dtype)))) if abs(exact) < 1e300 else float("inf")
+        error = abs(context.mpf(float(new[i])) - exact)
+        allowed = context.mpf(ULPS) * ulp
+        if np.isfinite(old[i]):
+            allowed = max(allowed, abs(context.mpf(float(old[i])) - exact))
+        if not error <= allowed:
+            return "less accurate"
+    return ""
+
+
+# --- mpmath ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _context() -> Any:
+    """A context of our own: mpmath's global one is the user's."""
+    import mpmath
+
+    context = mpmath.mp.clone()
+    context.dps = DIGITS
+    return context
+
+
+_HUGE = 10**6  # exponents beyond overflow every float, and mpmath would compute all their digits
+
+
+def _exp(c: Any, x: Any) -> Any:
+    return c.exp(x) if abs(x) < _HUGE else (c.inf if x > 0 else c.zero)
+
+
+def _pow(c: Any, x: Any, p: Any) -> Any:
+    if x == 0 or x == 1 or p == 0 or abs(p * c.log(abs(x))) < _HUGE:
+        return c.power(x, p)
+    return c.inf if (p > 0) == (abs(x) > 1) else c.zero
+
+
+def _hyperbolic(sign: int) -> Callable[..., Any]:
+    return lambda c, x: (_exp(c, x) + sign * _exp(c, -x)) / 2
+
+
+def _tanh(c: Any, x: Any) -> Any:
+    return c.tanh(x) if abs(x) < _HUGE else c.sign(x)
+
+
+# op name -> its value in an mpmath context
+PRECISE: Mapping[str, Callable[..., Any]] = {
+    "add": lambda c, a, b: a + b, "sub": lambda c, a, b: a - b, "mul": lambda c, a, b: a * b, "div": lambda c, a, b: a / b,
+    "neg": lambda c, x: -x, "square": lambda c, x: x * x, "pow": _pow, "sqrt": lambda c, x: c.sqrt(x), "abs": lambda c, x: abs(x),
+    "sign": lambda c, x: c.sign(x), "exp": _exp, "log": lambda c, x: c.log(x), "sin": lambda c, x: c.sin(x), "cos": lambda c, x: c.cos(x),
+    "tan": lambda c, x: c.tan(x), "asin": lambda c, x: c.asin(x), "acos": lambda c, x: c.acos(x), "atan": lambda c, x: c.atan(x),
+    "sinh": _hyperbolic(-1), "cosh": _hyperbolic(1), "tanh": _tanh, "asinh": lambda c, x: c.asinh(x), "acosh": lambda c, x: c.acosh(x),
+    "atanh": lambda c, x: c.atanh(x), "expm1": lambda c, x: _exp(c, x) - 1, "log1p": lambda c, x: c.log(1 + x),
+    "hypot": lambda c, a, b: c.sqrt(a * a + b * b), "atan2": lambda c, a, b: c.atan2(a, b), "maximum": lambda c, a, b: max(a, b),
+    "minimum": lambda c, a, b: min(a, b), "sigmoid": lambda c, x: 1 / (1 + _exp(c, -x)),
+    "softplus": lambda c, x: c.log(1 + _exp(c, x)) if x < _HUGE else x, "relu": lambda c, x: max(x, c.zero),
+    "erf": lambda c, x: c.erf(x) if abs(x) < 1000 else c.sign(x), "to_real": lambda c, x: x, "named": lambda c, x, name: x,
+    "stop_gradient": lambda c, x: x, "nonnegative": lambda c, x: x if x >= 0 else c.nan,
+}  # fmt: skip
+
+
+def evaluate_precisely(root: Expr, values: Mapping[Expr, Any]) -> Any:
+    """The value to :data:`DIGITS` digits, as an mpmath number; ``None`` where it is undefined, not real or not known how.
+
+    >>> import symgrad as sg
+    >>> x = sg.symbol("x")
+    >>> float(evaluate_precisely((x + 1) - x, {x: 1e40}))
+    1.0
+    """
+    context = _context()
+    results: dict[Expr, Any] = {leaf: context.mpf(value) for leaf, value in values.items()}
+    for node in topological(root):
+        if node in results:
+            continue
+        try:
+            if node.op.name == "constant":
+                value = context.mpf(node.params["value"])
+            elif node.op.name in PRECISE:
+                value = PRECISE[node.op.name](context, *[results[a] for a in node.args], **node.params)
+            else:
+                return None
+        except (ArithmeticError, ValueError):
+            return None
+        if not isinstance(value, context.mpf) or context.isnan(value):
+            return None
+        results[node] = value
+    return results[root]

@@ -1,0 +1,141 @@
+"""ALGEBRA: SymPy's passes over one small island.
+
+The passes take polynomial time on what reaches them: the number of terms that expanding could make is estimated
+beforehand, and the expensive ones run only below a limit. ``sympy.simplify`` is not among them: it has no bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from symgrad.expr import Expr, topological
+from symgrad.sympy_bridge import _Reader, scalar_to_sympy
+
+__all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "is_algebraic"]
+
+ALGEBRAIC = frozenset({
+    "add", "sub", "mul", "div", "neg", "square", "pow", "sqrt", "exp", "log", "abs", "sign",
+    "sin", "cos", "tan", "sinh", "cosh", "nonnegative", "to_real",
+})  # fmt: skip
+MAX_TERMS = 200  # that expanding may make, for the passes that expand
+MAX_FACTORED = 24  # terms of a polynomial that is factored
+MAX_LEAVES = 12
+MAX_POWER = 20
+_ASSUMPTIONS = {"positive": {"positive": True}, "nonnegative": {"nonnegative": True}, "probability": {"nonnegative": True}}
+
+
+def is_algebraic(node: Expr) -> bool:
+    """Whether SymPy may look into the node; all others are symbols to it."""
+    if node.op.name not in ALGEBRAIC or node.kind != "real" or any(a.kind == "boolean" for a in node.args):
+        return False
+    exponent = node.args[1] if node.op.name == "pow" else None
+    return exponent is None or exponent.op.name != "constant" or (not exponent.shape and abs(exponent.params["value"]) <= MAX_POWER)
+
+
+def expanded_terms(root: Expr) -> int:
+    """A bound on the terms of numerator and denominator when both are multiplied out."""
+    sizes: dict[Expr, tuple[int, int]] = {}
+    for node in topological(root):
+        parts = [sizes[a] for a in node.args]
+        name = node.op.name
+        if name in ("add", "sub"):
+            (p, q), (r, s) = parts
+            sizes[node] = (p + r, q) if q == s == 1 else (p * s + r * q, q * s)
+        elif name in ("mul", "div"):
+            (p, q), (r, s) = parts if name == "mul" else (parts[0], parts[1][::-1])
+            sizes[node] = (p * r, q * s)
+        elif name in ("pow", "square"):
+            n = _whole(node.args[1]) if name == "pow" else 2
+            p, q = parts[0]
+            sizes[node] = (1, 1) if n is None else (min(p ** abs(n), 10**6), min(q ** abs(n), 10**6))
+        else:
+            sizes[node] = parts[0] if name in ("neg", "nonnegative", "to_real") else (1, 1)
+        sizes[node] = (min(sizes[node][0], 10**6), min(sizes[node][1], 10**6))
+    return sum(sizes[root])
+
+
+def _whole(exponent: Expr) -> int | None:
+    value = exponent.params["value"] if exponent.op.name == "constant" else 0.5
+    return int(value) if value == int(value) else None
+
+
+def candidates(roots: Sequence[Expr], leaves: Sequence[Expr], ranges: Sequence[str], guarded: bool) -> list[list[Expr]]:
+    """Other forms of the roots, one list a pass. ``leaves``: symbols of ``ranges``.
+
+    ``guarded``: ``nonnegative(x)``, which is NaN below zero, is a symbol of its own; otherwise it is ``x``.
+    """
+    import sympy
+
+    order = topological(*roots)
+    symbols = {leaf: sympy.Symbol(f"x{i}", **_ASSUMPTIONS.get(r, {"real": True})) for i, (leaf, r) in enumerate(zip(leaves, ranges))}
+    if guarded:
+        guards = [n for n in order if n.op.name == "nonnegative"]
+        symbols |= {n: sympy.Symbol(f"g{i}", nonnegative=True) for i, n in enumerate(guards)}
+    values: dict[Expr, Any] = dict(symbols)
+    opaque: dict[Any, Expr] = {}
+    for node in order:
+        if node not in values:
+            if node.op.name == "constant":
+                values[node] = _number(sympy, node, opaque)
+            else:
+                values[node] = scalar_to_sympy(node.op, [values[a] for a in node.args], dict(node.params))
+    originals = [values[r] for r in roots]
+    known = {s: node for node, s in symbols.items()} | opaque
+    terms = max(map(expanded_terms, roots))
+    found: list[list[Expr]] = []
+    for run in _passes(sympy, originals, terms, len(leaves)):
+        forms = run()
+        for shared in (False, True):
+            try:
+                found.append(_read(sympy, forms, known, shared))
+            except (TypeError, ValueError, ArithmeticError):
+                continue  # complex, or a function that we do not have: not a form of a real formula
+    return found
+
+
+def _number(sympy: Any, node: Expr, opaque: dict[Any, Expr]) -> Any:
+    """Whole numbers and short binary fractions are numbers to SymPy; any other float is a symbol, so that it keeps its bits."""
+    value = node.params["value"]
+    if math.isfinite(value) and not (value == 0 and math.copysign(1, value) < 0):
+        fraction = Fraction(value)
+        if abs(fraction.numerator) < 10**6 and fraction.denominator <= 1024:
+            return sympy.Rational(fraction.numerator, fraction.denominator)
+    assumptions = {"positive": True} if value > 0 else {"negative": True} if value < 0 else {"real": True}
+    symbol = sympy.Symbol(f"c{float(value).hex()}", **assumptions)
+    opaque[symbol] = node
+    return symbol
+
+
+def _passes(sympy: Any, forms: list[Any], terms: int, leaves: int) -> list[Callable[[], list[Any]]]:
+    """The passes that are cheap enough for these forms, each from the forms to new ones."""
+
+    def each(f: Callable[[Any], Any]) -> Callable[[], list[Any]]:
+        return lambda: [f(form) for form in forms]
+
+    passes = [lambda: forms, each(sympy.factor_terms), each(lambda e: sympy.powsimp(sympy.factor_terms(e)))]
+    if any(e.has(sympy.log) for e in forms):
+        passes.append(each(sympy.logcombine))
+    if terms > MAX_TERMS or leaves > MAX_LEAVES:
+        return passes
+    passes.append(each(lambda e: sympy.factor_terms(sympy.together(e))))
+    passes.append(each(sympy.cancel))
+    passes.append(each(lambda e: sympy.powsimp(sympy.factor_terms(sympy.expand(e)))))
+    if any(e.has(sympy.sin, sympy.cos, sympy.tan) for e in forms):
+        passes.append(each(lambda e: sympy.factor_terms(sympy.trigsimp(e))))
+    if any(e.has(sympy.sinh, sympy.cosh) for e in forms):
+        passes.append(each(lambda e: sympy.factor_terms(sympy.trigsimp(e))))
+    if terms <= MAX_FACTORED:
+        passes.append(each(sympy.factor))
+    return passes
+
+
+def _read(sympy: Any, forms: list[Any], known: Mapping[Any, Expr], shared: bool) -> list[Expr]:
+    reader = _Reader(dict(known))
+    if shared:
+        definitions, forms = sympy.cse(forms, symbols=sympy.numbered_symbols("shared"))
+        for symbol, form in definitions:
+            reader.done[symbol] = reader.read(form)
+    return [reader.read(form) for form in forms]

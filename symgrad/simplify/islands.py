@@ -1,0 +1,382 @@
+"""ISLANDS: SymPy simplifies small scalar elementwise regions of a graph, within a budget.
+
+An island is a maximal connected region of algebraic elementwise nodes of one shape; what enters it (tensors, networks'
+activations, branches) are symbols with what is known about their range. Its form is canonical, so that a result
+is remembered, on disk too, and SymPy is imported only for an island never seen before. A new form is taken
+only if our cost model says that it is cheaper and it agrees with the old one (see ``agreement``).
+
+The budget is a count: operations an island, islands a call. A wall-clock limit is the last line of defence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from symgrad.expr import OPS, Expr, apply, constant, symbol, topological
+from symgrad.simplify.agreement import disagreement
+from symgrad.simplify.algebra import candidates, is_algebraic
+from symgrad.simplify.bounded import bounded
+from symgrad.simplify.cost import cost as default_cost
+from symgrad.simplify.rewriting import fit, with_args
+
+__all__ = ["Store", "set_store", "simplify_islands"]
+
+MAX_OPERATIONS = 40  # an island
+MAX_ISLANDS = 24  # that SymPy sees in one call; the others stay as they are
+SECONDS = 4.0  # an island; only when SymPy hangs
+_REVISION = 1  # of what is decided here: part of the key under which results are remembered
+
+CostModel = Callable[[Sequence[Expr]], float]
+Report = dict[str, Any]
+
+
+class Store(Protocol):
+    """Where results are remembered between processes; ``symgrad.run.cache`` has one."""
+
+    def load(self, key: str) -> str | None: ...
+
+    def store(self, key: str, value: str) -> None: ...
+
+
+_store: Store | None = None
+_remembered: dict[str, str] = {}
+_REMEMBER_AT_MOST = 4096
+
+
+def set_store(store: Store | None) -> None:
+    """Results are remembered here from now on; ``None``: in this process only."""
+    global _store
+    _store = store
+
+
+def simplify_islands(roots: Sequence[Expr], cost: CostModel = default_cost, report: Report | None = None) -> list[Expr]:
+    """The roots with every island in its cheapest form.
+
+    ``cost``: weighted operations of a sequence of roots. ``report`` receives ``islands`` (how many were looked at),
+    ``remembered`` (answered without SymPy), ``simplified``, and ``unsimplified``: reasons and how often.
+
+    >>> import symgrad as sg
+    >>> x, y = sg.symbols("x y")
+    >>> simplify_islands([(x**2 - y**2) / (x - y)])
+    [x + y]
+    """
+    tally = _Tally(report if report is not None else {})
+    new: dict[Expr, tuple[Island, Expr]] = {}
+    for island in _find(roots, tally):
+        forms = _simplified(island, cost, tally)
+        if forms is not None:
+            new.update({old: (island, form) for old, form in zip(island.outputs, forms) if form is not None})
+    if not new:
+        return list(roots)
+    return _put_back(roots, new)
+
+
+class _Tally:
+    """What the report says, and what is left of the budget."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        report.update({"islands": 0, "remembered": 0, "simplified": 0, "unsimplified": {}})
+        self.left = MAX_ISLANDS
+
+    def add(self, what: str) -> None:
+        self.report[what] += 1
+
+    def refuse(self, reason: str) -> None:
+        reasons = self.report["unsimplified"]
+        reasons[reason] = reasons.get(reason, 0) + 1
+
+
+# --- finding ---------------------------------------------------------------------------------------
+
+
+class Island:
+    """A region in canonical form: outputs over placeholder symbols.
+
+    ``outputs``: nodes of the graph. ``leaves``: nodes that enter. ``placeholders``: symbols in their place, of ``ranges``.
+    ``forms``: the outputs over the placeholders. ``key``: what the island is, and what decides about it.
+    """
+
+    def __init__(self, outputs: list[Expr], inside: set[Expr]) -> None:
+        self.outputs = outputs
+        order: list[Expr] = []  # operands before users, without looking below the leaves
+        seen: set[Expr] = set()
+        stack: list[tuple[Expr, bool]] = [(o, False) for o in reversed(outputs)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                order.append(node)
+            elif node not in seen:
+                seen.add(node)
+                stack.append((node, True))
+                stack.extend((a, False) for a in reversed(node.args) if node in inside)
+        self.operations = sum(n in inside for n in order)
+        self.leaves = [n for n in order if n not in inside and not _is_number(n)]
+        self.ranges = [_range(n) for n in self.leaves]
+        shape = outputs[0].shape
+        self.placeholders = [symbol(f"x{i}", ("n",) if n.shape and shape else ()) for i, n in enumerate(self.leaves)]
+        form: dict[Expr, Expr] = dict(zip(self.leaves, self.placeholders))
+        for node in order:
+            if node not in form:
+                form[node] = node if _is_number(node) else apply(node.op, *[form[a] for a in node.args], **node.params)
+        self.forms = [form[o] for o in outputs]
+        described = json.dumps([_REVISION, _sympy_version(), MAX_OPERATIONS, self.ranges, write_forms(self.forms, self.placeholders)])
+        self.key = blake2b(described.encode(), digest_size=20).hexdigest()
+
+    def is_plain(self) -> bool:
+        """Nothing occurs twice and functions do not meet: there is nothing that algebra could find."""
+        used: dict[Expr, int] = {}
+        for node in topological(*self.forms):
+            for a in node.args:
+                used[a] = used.get(a, 0) + (a.op.name != "constant")
+        if any(times > 1 for times in used.values()):
+            return False
+        nodes = [n for n in used if n.args] + [f for f in self.forms if f not in used]
+        powers = sum(n.op.name not in ("add", "sub", "mul", "div", "neg", "to_real", "nonnegative") for n in nodes)
+        divisions = sum(n.op.name == "div" for n in nodes)
+        numbers = sum(n.op.name == "constant" for n in topological(*self.forms))
+        return powers <= 1 and numbers <= 1 and divisions <= 1
+
+
+def _is_number(node: Expr) -> bool:
+    return node.op.name == "constant" and not node.shape and node.kind != "boolean"
+
+
+_RANGE_OF_OP = {
+    "exp": "positive", "cosh": "positive", "softplus": "positive", "sigmoid": "probability", "softmax": "probability",
+    "tanh": "unit", "erf": "unit", "sin": "unit", "cos": "unit", "abs": "nonnegative", "sqrt": "nonnegative",
+    "square": "nonnegative", "relu": "nonnegative", "norm": "nonnegative", "hypot": "nonnegative", "erfc": "nonnegative",
+}  # fmt: skip
+
+
+def _range(node: Expr) -> str:
+    if node.op.name == "symbol":
+        return "positive" if node.params["positive"] else "real"
+    return _RANGE_OF_OP.get(node.op.name, "real")
+
+
+def _find(roots: Sequence[Expr], tally: _Tally) -> list[Island]:
+    """The islands, those first in reading order first; of a region too large, its outputs one by one where they are small."""
+    order = topological(*roots)
+    inside = {n for n in order if is_algebraic(n)}
+    region: dict[Expr, Expr] = {n: n for n in inside}
+
+    def find(n: Expr) -> Expr:
+        while region[n] is not n:
+            region[n] = n = region[region[n]]
+        return n
+
+    for node in order:
+        if node in inside:
+            for a in node.args:
+                if a in inside and a.shape == node.shape:
+                    region[find(a)] = find(node)
+    outside_use = dict.fromkeys(roots)
+    for node in order:
+        for a in node.args:
+            if a in inside and (node not in inside or a.shape != node.shape):
+                outside_use[a] = None
+    members: dict[Expr, list[Expr]] = {}
+    for node in order:
+        if node in inside:
+            members.setdefault(find(node), []).append(node)
+    islands = []
+    for nodes in members.values():
+        outputs = [n for n in nodes if n in outside_use]
+        if len(nodes) <= MAX_OPERATIONS:
+            islands.append(Island(outputs, set(nodes)))
+        else:
+            islands.extend(_cones(outputs, set(nodes), tally))
+    return islands
+
+
+def _cones(outputs: list[Expr], inside: set[Expr], tally: _Tally) -> list[Island]:
+    found = []
+    for output in outputs[: 4 * MAX_ISLANDS]:
+        cone, stack = {output}, [output]
+        while stack and len(cone) <= MAX_OPERATIONS:
+            for a in stack.pop().args:
+                if a in inside and a not in cone and a.shape == output.shape:
+                    cone.add(a)
+                    stack.append(a)
+        if len(cone) <= MAX_OPERATIONS:
+            found.append(Island([output], cone))
+        else:
+            tally.refuse(f"more than {MAX_OPERATIONS} operations")
+    return found
+
+
+# --- simplifying -----------------------------------------------------------------------------------
+
+
+def _simplified(island: Island, cost: CostModel, tally: _Tally) -> list[Expr | None] | None:
+    """New forms of the outputs over the placeholders (``None`` where one stays), or ``None``."""
+    if island.operations < 2 or island.is_plain():
+        return None
+    tally.add("islands")
+    record = _recall(island)
+    if record is not None:
+        tally.add("remembered")
+    else:
+        if tally.left <= 0:
+            tally.refuse(f"more than {MAX_ISLANDS} islands")
+            return None
+        tally.left -= 1
+        record = _decide(island, cost)
+        if "temporary" in record:
+            tally.left = 0  # SymPy hangs: no second one
+        else:
+            _remember(island.key, record, island.placeholders)
+    if "reason" in record:
+        tally.refuse(record["reason"])
+        return None
+    tally.add("simplified")
+    forms = record["forms"]
+    return [new if new is not old else None for old, new in zip(island.forms, forms)]
+
+
+def _decide(island: Island, cost: CostModel) -> dict[str, Any]:
+    """The cheapest forms that agree; or why there are none."""
+    import sympy  # noqa: F401  (here, so that the wall-clock limit does not count it)
+
+    try:
+        found = bounded(lambda: _all_candidates(island), SECONDS)
+    except TimeoutError:
+        return {"reason": "SymPy took too long", "temporary": True}
+    except Exception as error:  # whatever a pass of SymPy may raise, the formula stays
+        return {"reason": f"SymPy raised {type(error).__name__}"}
+    best, price = list(island.forms), cost(island.forms)
+    refused = ""
+    checked: dict[tuple[int, Expr], str] = {}
+    for choice in _choices(found, island.forms):
+        trial = [new if new is not None else old for new, old in zip(choice, best)]
+        if cost(trial) >= price or any(t.kind == "boolean" for t in trial):
+            continue
+        reasons = [_checked(island, i, t, checked) for i, t in enumerate(trial) if t is not best[i]]
+        refused = next(filter(None, reasons), refused)
+        if not any(reasons):
+            best, price = trial, cost(trial)
+    if best == island.forms:
+        return {"reason": refused or "no cheaper form"}
+    return {"forms": best}
+
+
+def _all_candidates(island: Island) -> list[list[Expr]]:
+    found = candidates(island.forms, island.placeholders, island.ranges, guarded=False)
+    if any(n.op.name == "nonnegative" for n in topological(*island.forms)):
+        found += candidates(island.forms, island.placeholders, island.ranges, guarded=True)
+    return found
+
+
+def _choices(found: list[list[Expr]], old: list[Expr]) -> list[list[Expr | None]]:
+    """Each pass for all outputs together, then for each output alone."""
+    together: list[list[Expr | None]] = [list(forms) for forms in found]
+    if len(old) == 1:
+        return together
+    alone: list[list[Expr | None]] = [[f if k == i else None for k, f in enumerate(forms)] for i in range(len(old)) for forms in found]
+    return together + alone
+
+
+def _checked(island: Island, i: int, form: Expr, checked: dict[tuple[int, Expr], str]) -> str:
+    if (i, form) not in checked:
+        checked[i, form] = disagreement(island.forms[i], form, island.placeholders, island.ranges)
+    return checked[i, form]
+
+
+# --- remembering: flat records of JSON ---------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _sympy_version() -> str:
+    from importlib.metadata import version
+
+    return version("sympy")
+
+
+def write_forms(forms: Sequence[Expr], placeholders: Sequence[Expr]) -> dict[str, Any]:
+    """Elementwise forms over placeholders as plain lists: nodes, operands before users, and which are the forms."""
+    order = [n for n in topological(*forms) if n not in set(placeholders)]
+    index: dict[Expr, int] = {p: i for i, p in enumerate(placeholders)}
+    nodes: list[Any] = []
+    for node in order:
+        index[node] = len(placeholders) + len(nodes)
+        if node.op.name == "constant":
+            value = node.params["value"]
+            nodes.append(["constant", node.kind, value.hex() if isinstance(value, float) else int(value)])
+        else:
+            nodes.append([node.op.name, *(index[a] for a in node.args)])
+    return {"leaves": [bool(p.shape) for p in placeholders], "nodes": nodes, "forms": [index[f] for f in forms]}
+
+
+def read_forms(record: Any, placeholders: Sequence[Expr]) -> list[Expr]:
+    """The forms; raises ``ValueError`` for what :func:`write_forms` would not write."""
+    try:
+        built = list(placeholders)
+        for name, *rest in record["nodes"]:
+            if name == "constant":
+                kind, value = rest
+                built.append(constant(float.fromhex(value) if kind == "real" else int(value)))
+            elif OPS[name].family == "elementwise" and all(0 <= i < len(built) for i in rest):
+                built.append(apply(OPS[name], *[built[i] for i in rest]))
+            else:
+                raise ValueError(f"a record names {name}")
+        return [built[i] for i in record["forms"]]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"a damaged record: {error}") from None
+
+
+def _recall(island: Island) -> dict[str, Any] | None:
+    text = _remembered.get(island.key)
+    if text is None and _store is not None:
+        text = _store.load(island.key)
+    if text is None:
+        return None
+    try:
+        record: dict[str, Any] = json.loads(text)
+        if "reason" in record:
+            return {"reason": str(record["reason"])}
+        forms = read_forms(record, island.placeholders)
+    except ValueError:
+        return None
+    if len(forms) != len(island.forms):
+        return None
+    return {"forms": forms}
+
+
+def _remember(key: str, record: dict[str, Any], placeholders: Sequence[Expr]) -> None:
+    text = json.dumps(record if "reason" in record else write_forms(record["forms"], placeholders))
+    if len(_remembered) >= _REMEMBER_AT_MOST:
+        _remembered.clear()
+    _remembered[key] = text
+    if _store is not None:
+        _store.store(key, text)
+
+
+# --- putting back ----------------------------------------------------------------------------------
+
+
+def _put_back(roots: Sequence[Expr], new: dict[Expr, tuple[Island, Expr]]) -> list[Expr]:
+    """The graph with the new forms in their places; what enters them has been rewritten before."""
+    done: dict[Expr, Expr] = {}
+    for node in topological(*roots):
+        if node in new:
+            island, form = new[node]
+            fitted = fit(_filled(form, dict(zip(island.placeholders, (done[leaf] for leaf in island.leaves)))), node)
+            if fitted is not None:
+                done[node] = fitted
+                continue
+        args = [done[a] for a in node.args]
+        done[node] = node if all(a is b for a, b in zip(args, node.args, strict=True)) else with_args(node, args)
+    return [done[r] for r in roots]
+
+
+def _filled(form: Expr, leaves: dict[Expr, Expr]) -> Expr:
+    built = {p: leaf if leaf.kind == "real" else apply(OPS["to_real"], leaf) for p, leaf in leaves.items()}
+    for node in topological(form):
+        if node not in built:
+            built[node] = apply(node.op, *[built[a] for a in node.args], **node.params) if node.args else node
+    return built[form]
