@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,24 @@ def digest(parts: Iterable[object]) -> str:
 @cache
 def versions() -> tuple[str, ...]:
     """What compiled results depend on beside their input: symgrad's own source, the interpreter and the libraries."""
-    from importlib.metadata import version
-
     h = blake2b(digest_size=16)
     root = Path(__file__).resolve().parent.parent
     for path in sorted(root.rglob("*.py")):
         h.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    libraries = [f"{name} {version(name)}" for name in ("numpy", "numba", "llvmlite", "scipy", "sympy")]
+    libraries = [_release(name) for name in ("numpy", "numba", "llvmlite", "scipy", "sympy")]
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name in _NUMBA_SETTINGS]
     return (h.hexdigest(), str(sys.implementation.cache_tag), getattr(sys, "abiflags", ""), *libraries, *settings)
+
+
+def _release(package: str) -> str:
+    """What tells one release of a library from another, without importing it: where it is, and its version file."""
+    spec = find_spec(package)
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+    if folder is None:
+        return f"{package} absent"
+    found = [folder / name for name in ("_version.py", "version.py", "release.py") if (folder / name).is_file()]
+    h = blake2b(b"".join(path.read_bytes() for path in found or [folder / "__init__.py"]), digest_size=8)
+    return f"{folder} {h.hexdigest()}"
 
 
 class Cache:

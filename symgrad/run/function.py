@@ -1,0 +1,340 @@
+"""The Function object: a compiled formula, its derivatives, and everything one may ask about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symgrad import dims
+from symgrad.errors import ShapeError
+from symgrad.expr import Expr
+from symgrad.run import engine
+from symgrad.run.arguments import Signature, as_array
+from symgrad.run.kernel import Kernel, Plan, element_type
+from symgrad.run.table import Input
+
+__all__ = ["Builders", "Call", "Formula", "Function", "nest_map"]
+
+Array = np.ndarray[Any, Any]
+Nest = Any  # an index, or a tuple, list or dict of nests
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Formula:
+    """What was asked for: expressions and options, all that a pickle holds.
+
+    outputs, wrt        expressions, flat
+    structure, targets  how results are put together: nests of indices into outputs and wrt
+    """
+
+    outputs: tuple[Expr, ...]
+    structure: Nest
+    inputs: tuple[Expr, ...]
+    wrt: tuple[Expr, ...]
+    targets: Nest
+    dtype: str
+    simplify: bool
+    threads: int
+    fastmath: bool
+    cache: bool
+    mode: str
+
+
+@dataclass(frozen=True)
+class Builders:
+    """What the pipeline lends a Function: makers of what is built when first asked for."""
+
+    plan: Callable[[Formula, str, bool], Plan]
+    build: Callable[[Formula, Plan], Kernel]
+    remake: Callable[[Formula], Function]
+    formulas: Callable[[Formula], Any]
+    source: Callable[[Formula, str], str]
+    jit: Callable[[Formula, Plan], Callable[..., Any]]
+
+
+def nest_map(nest: Nest, function: Callable[[Any], Any]) -> Any:
+    """The nest with every leaf replaced."""
+    if isinstance(nest, dict):
+        return {key: nest_map(part, function) for key, part in nest.items()}
+    if isinstance(nest, (tuple, list)):
+        return type(nest)(nest_map(part, function) for part in nest)
+    return function(nest)
+
+
+class Call:
+    """One way of calling a formula: ``f.grad(...)``, … It is compiled at the first call and then a built-in.
+
+    Instances are callable through the slot ``__call__``, which first holds a Python method and then the
+    built-in itself: a call costs no Python frame.
+    """
+
+    __slots__ = (
+        "__call__", "__weakref__", "_builders", "_formula", "_kind", "_mapped", "_points", "_strict", "kernel", "plan", "signature",
+    )  # fmt: skip
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **keywords: Any) -> Any: ...
+
+    def __init__(self, formula: Formula, kind: str, builders: Builders, points: bool = False) -> None:
+        self._formula, self._kind, self._builders, self._points = formula, kind, builders, points
+        self._mapped: Call | None = None
+        self.kernel: Kernel | None = None
+        self.plan: Plan | None = None
+        self.signature: Signature | None = None
+        self.__call__ = self._first_call  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        state = "not compiled yet" if self.kernel is None else "compiled"
+        return f"<{self._kind} of {', '.join(str(i) for i in self._formula.inputs)}: {state}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade_call, (self._builders.remake, self._formula, self._kind)
+
+    def make(self) -> Call:
+        """Compiles, if that has not been done."""
+        with engine.lock:
+            if self.kernel is None:
+                plan = self._builders.plan(self._formula, self._kind, self._points)
+                kernel = self._builders.build(self._formula, plan)
+                dtype = self._formula.dtype
+                inputs = [Input(i.name, element_type(i.kind, dtype), i.shape) for i in plan.inputs]
+                self.plan, self.signature = plan, Signature("f" if plan.kind == "value" else f"f.{plan.kind}", inputs, kernel.checks)
+                direct, self._strict = kernel.builtins(plan.kind, plan, self.signature, dtype, self._convert_and_call)
+                self.kernel = kernel
+                self.__call__ = direct  # type: ignore[method-assign]
+        return self
+
+    def _first_call(self, *args: Any, **keywords: Any) -> Any:
+        return self.make().__call__(*args, **keywords)
+
+    def _convert_and_call(self, *args: Any, **keywords: Any) -> Any:
+        """What the entry does not take: arguments to be converted, mapped over, or refused."""
+        assert self.signature is not None
+        values = self.signature.convert(self.signature.bind(args, keywords))
+        scalar = not any(i.shape for i in self.signature.inputs)
+        if scalar and any(v.ndim for v in values):
+            return self._map(values)
+        self.signature.check(values)
+        return self._strict(*[v if v.ndim else v.item() for v in values])
+
+    def _map(self, values: Sequence[Array]) -> Any:
+        """A formula of scalars over arrays, with broadcasting; results get the common shape before their own."""
+        assert self.plan is not None
+        try:
+            shape = np.broadcast_shapes(*[v.shape for v in values])
+        except ValueError:
+            shapes = ", ".join(f"{i.name} {v.shape}" for i, v in zip(self.plan.inputs, values))
+            raise ShapeError(f"the arguments do not broadcast: {shapes}") from None
+        flat = [np.ascontiguousarray(np.broadcast_to(v, shape)).reshape(-1) for v in values]
+        results = self._over_points(flat, int(np.prod(shape, dtype=np.int64)))
+        return nest_map(results, lambda r: r.reshape(shape + r.shape[1:]))
+
+    def _over_points(self, flat: Sequence[Array], count: int) -> Any:
+        if self._mapped is None:
+            mapped = Call(self._formula, self._kind, self._builders, points=True)
+            try:
+                self._mapped = mapped.make()
+            except NotImplementedError:  # an op whose axes leave no room for another
+                return self._one_by_one(flat, count)
+        return self._mapped._strict(*flat)
+
+    def _one_by_one(self, flat: Sequence[Array], count: int) -> Any:
+        """For formulas whose inner shapes do not take another axis."""
+        assert self.plan is not None
+        dtype, results = self._formula.dtype, {}
+        for name, kind, shape in self.plan.outputs:
+            results[name] = np.empty((count, *dims.evaluate_shape(shape, {})), dtype=element_type(kind, dtype))
+        for k in range(count):
+            nest = self._strict(*[v[k].item() for v in flat])
+            for name, value in _paired(self.plan.result, nest):
+                results[name][k] = value
+        return nest_map(self.plan.result, results.__getitem__)
+
+
+def _paired(names: Any, values: Any) -> list[tuple[str, Any]]:
+    """The leaves of two nests of one structure, side by side."""
+    if isinstance(names, dict):
+        return [pair for key in names for pair in _paired(names[key], values[key])]
+    if isinstance(names, (tuple, list)):
+        return [pair for part, value in zip(names, values) for pair in _paired(part, value)]
+    return [(names, values)]
+
+
+def _remade_call(remake: Callable[[Formula], Function], formula: Formula, kind: str) -> Any:
+    function = remake(formula)
+    return function._calls[kind]
+
+
+class Timings(dict[str, float]):
+    """Seconds per stage, added up over what has been compiled so far. ``cached``: the disk cache answered every time."""
+
+    def __init__(self, kernels: Mapping[str, Kernel]) -> None:
+        super().__init__()
+        self.parts = {name: dict(kernel.timings, cached=kernel.cached) for name, kernel in kernels.items()}
+        for kernel in kernels.values():
+            for stage, seconds in kernel.timings.items():
+                self[stage] = self.get(stage, 0.0) + seconds
+        self.cached = all(kernel.cached for kernel in kernels.values())
+
+    def __repr__(self) -> str:
+        stages = ", ".join(f"{stage} {seconds:.4f}" for stage, seconds in self.items())
+        return f"{stages} ({'from the disk cache' if self.cached else 'not from the disk cache'})"
+
+
+class Cost:
+    """What a call computes, before and after simplification: operations, transcendental calls, flops, bytes."""
+
+    def __init__(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        self.before, self.after = dict(before), dict(after)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self.after:
+            raise AttributeError(name)
+        return self.after[name]
+
+    def __getitem__(self, name: str) -> Any:
+        return {"before": self.before, "after": self.after}[name] if name in ("before", "after") else self.after[name]
+
+    def __repr__(self) -> str:
+        return ", ".join(f"{name} {self.before[name]:g} → {value:g}" for name, value in self.after.items())
+
+
+_KINDS = ("value", "grad", "value_and_grad", "jacobian", "hessian", "hvp")
+
+
+class Function:
+    """A compiled formula: made by ``sg.compile``.
+
+    Calling it gives the value; ``grad``, ``value_and_grad``, ``jacobian``, ``hessian`` and ``hvp`` are
+    compiled when first called. Functions pickle (the pickle holds the formula, not code), copy, and may be
+    called from several threads and after ``fork``.
+
+    >>> import symgrad as sg
+    >>> w, x = sg.symbols("w x")
+    >>> f = sg.compile(sg.tanh(w*x), wrt=[w])
+    >>> f(0.5, 0.0), f.grad(0.5, x=2.0)
+    (0.0, (0.8399486832280524,))
+    """
+
+    __slots__ = ("__call__", "__weakref__", "_builders", "_calls", "formula", "grad", "hessian", "jacobian", "value_and_grad")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **keywords: Any) -> Any: ...
+
+    def __init__(self, formula: Formula, builders: Builders) -> None:
+        self.formula, self._builders = formula, builders
+        self._calls = {kind: Call(formula, kind, builders) for kind in _KINDS}
+        self.__call__ = self._calls["value"].make().__call__  # type: ignore[method-assign]
+        self.grad, self.value_and_grad = self._calls["grad"], self._calls["value_and_grad"]
+        self.jacobian, self.hessian = self._calls["jacobian"], self._calls["hessian"]
+
+    @property
+    def inputs(self) -> tuple[Expr, ...]:
+        """The symbols, in the order of positional calls."""
+        return self.formula.inputs
+
+    @property
+    def outputs(self) -> Any:
+        """The expressions, in the structure in which they were given."""
+        return nest_map(self.formula.structure, self.formula.outputs.__getitem__)
+
+    @property
+    def wrt(self) -> Any:
+        """What is differentiated with respect to, in its structure."""
+        return nest_map(self.formula.targets, self.formula.wrt.__getitem__)
+
+    def hvp(self, *args: Any, v: Any, **keywords: Any) -> Any:
+        """The Hessian times ``v``, which is structured like ``wrt``; so is the result."""
+        call = self._calls["hvp"].make()
+        assert call.signature is not None
+        given = _like_targets(self.formula, v)
+        own = Signature("f.hvp", call.signature.inputs[: len(self.inputs)])
+        return call(*own.bind(args, keywords), *given)
+
+    @property
+    def formulas(self) -> Any:
+        """Name → gradient expression, printed one a line."""
+        return self._builders.formulas(self.formula)
+
+    def source(self, language: str = "python") -> str:
+        """The generated program: "python" (a complete module) or "llvm". Raises ``ValueError`` for another language."""
+        return self._builders.source(self.formula, language)
+
+    @property
+    def jit(self) -> Callable[..., Any]:
+        """The value, callable inside ``@numba.njit`` code."""
+        return self._jit("value")
+
+    @property
+    def jit_grad(self) -> Callable[..., Any]:
+        """The gradient (a tuple, or the one), callable inside ``@numba.njit`` code."""
+        return self._jit("grad")
+
+    @property
+    def jit_value_and_grad(self) -> Callable[..., Any]:
+        """The value and the gradient, callable inside ``@numba.njit`` code."""
+        return self._jit("value_and_grad")
+
+    def _jit(self, kind: str) -> Callable[..., Any]:
+        plan = self._builders.plan(self.formula, kind, False)
+        return self._builders.jit(self.formula, plan)
+
+    @property
+    def cost(self) -> Cost:
+        """Operations, transcendental calls, flops and bytes of the value, before and after simplification."""
+        kernel = self._calls["value"].kernel
+        assert kernel is not None
+        return Cost(kernel.cost["before"], kernel.cost["after"])
+
+    @property
+    def schedule(self) -> dict[str, tuple[str, ...]]:
+        """What was compiled so far → its kernels, and why each was made as it was."""
+        return {name: kernel.words for name, kernel in self._kernels().items()}
+
+    @property
+    def timings(self) -> Timings:
+        """Seconds per stage, and whether the disk cache answered."""
+        return Timings(self._kernels())
+
+    def _kernels(self) -> dict[str, Kernel]:
+        found = {}
+        for name, call in self._calls.items():
+            if call.kernel is not None:
+                found[name] = call.kernel
+            if call._mapped is not None and call._mapped.kernel is not None:
+                found[f"{name} over arrays"] = call._mapped.kernel
+        return found
+
+    def __repr__(self) -> str:
+        text = ", ".join(str(o) if len(str(o)) <= 60 else "…" for o in self.formula.outputs)
+        inputs = ", ".join(i.name + (f": {dims.format_shape(i.shape)}" if i.shape else "") for i in self.inputs)
+        return f"<symgrad.Function ({inputs}) -> {text}>"
+
+    def __copy__(self) -> Function:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Function:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._builders.remake, (self.formula,)
+
+
+def _like_targets(formula: Formula, v: Any) -> list[Any]:
+    """The parts of ``v`` in the order of ``wrt``."""
+    targets = formula.targets
+    names = [w.name if w.op.name == "symbol" else f"#{k}" for k, w in enumerate(formula.wrt)]
+    if isinstance(targets, dict):
+        if not isinstance(v, Mapping) or set(v) != set(targets):
+            raise TypeError(f"v is structured like wrt: a dict with the keys {', '.join(targets)}")
+        return [v[key] for key in targets]
+    if isinstance(targets, tuple):
+        if not isinstance(v, (tuple, list)) or len(v) != len(targets):
+            raise TypeError(f"v is structured like wrt: {len(targets)} arrays, for {', '.join(names)}")
+        return list(v)
+    return [as_array(v, "v", formula.dtype)]
