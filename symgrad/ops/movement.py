@@ -57,7 +57,7 @@ EYE = register(Op(
     shape=lambda rows, columns: (rows, columns), kind=real,
     evaluate=lambda rows, columns: np.eye(rows, columns),
     text=lambda strings, params: f"eye({', '.join(map(str, dict.fromkeys(params.values())))})",
-    latex=lambda strings, params: f"I_{{{params['rows']} {params['columns']}}}}",
+    latex=lambda strings, params: f"I_{{{params['rows']} {params['columns']}}}",
     samples=(({"rows": 3, "columns": 3},), ({"rows": 2, "columns": 4},)), cost=0.0,
 ))
 SIZE = register(Op(
