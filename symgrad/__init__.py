@@ -66,9 +66,9 @@ def __dir__() -> list[str]:
 
 
 # --- names that are a function and, inside, a module -----------------------------------------------
-# Importing the module `symgrad.parse` sets the attribute `parse` of this package; users mean the function.
+# Importing the package `symgrad.simplify` sets the attribute `simplify` of this one; users mean the function.
 
-_BOTH = ("parse", "simplify")
+_BOTH = ("simplify",)
 
 
 def _function_not_module(name: str) -> property:

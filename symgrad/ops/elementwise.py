@@ -134,8 +134,9 @@ logical_or  = binary("logical_or",  "true where a or b is",   None, np.logical_o
                      text="{0} | {1}", latex=r"{0} \vee {1}", lower=lambda b, p, q: b.or_(p, q), **_boolean)
 logical_not = unary("logical_not", "true where x is false", None, np.logical_not, kind=boolean_kind, precedence=80, sympy="sympy.Not",
                     text="~{0}", latex=r"\neg {0}", lower=lambda b, p: b.not_(p), samples=(True, False), domain=(0, 1))
-isnan       = unary("isnan",    "true where x is not a number", None, np.isnan,    kind=boolean_kind)
-isfinite    = unary("isfinite", "true where x is neither infinite nor NaN", None, np.isfinite, kind=boolean_kind)
+# SymPy's real symbols are finite numbers: its counterparts are plain truths
+isnan    = unary("isnan",    "true where x is not a number", None, np.isnan, kind=boolean_kind, sympy=lambda x: x - x > 0)
+isfinite = unary("isfinite", "true where x is neither infinite nor NaN", None, np.isfinite, kind=boolean_kind, sympy=lambda x: x - x >= 0)
 
 
 def _cases(strings: Sequence[str], params: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from symgrad.expr import CONSTANT, Array, Expr, ExprLike, Op, apply, as_expr, promoted, real, register
 from symgrad.ops.elementwise import ANY, POSITIVE, binary, counting, is_whole, nonnegative, number, to_real, unary, where
+from symgrad.ops.elementwise import abs as _abs
 from symgrad.ops.elementwise import equal as _equal
 
 __all__ = [
@@ -30,11 +31,12 @@ def _pow_rule(g: Expr, y: Expr, x: Expr, p: Expr) -> tuple[Expr | None, Expr | N
     n = number(p)
     if n is not None:
         return (None if n == 0 else g if n == 1 else g * n * x if n == 2 else g * n * x ** (n - 1)), None
-    to_base = where(_equal(p, 0), 0, g * p * x ** (p - 1)) if p.op is not CONSTANT or np.any(p.params["value"] == 0) else g * p * x ** (p - 1)
-    if p.kind != "real":
-        return to_base, None
-    to_exponent = g * y * log(x)
-    if nonnegative(x) is not x:  # a plainly positive base needs no case
+    to_base, to_exponent = g * p * x ** (p - 1), g * y * log(x) if p.kind == "real" else None
+    if nonnegative(x) is x:  # a plainly positive base needs no cases
+        return to_base, to_exponent
+    if p.op is not CONSTANT or np.any(p.params["value"] == 0):
+        to_base = where(_equal(p, 0) & ~(_abs(x) > 0), 0, to_base)  # at 0 and NaN; elsewhere the product is 0, and its derivative right
+    if to_exponent is not None:
         to_exponent = where(_equal(x, 0) & (p >= 0), 0, to_exponent)
     return to_base, to_exponent
 
