@@ -181,6 +181,11 @@ def _mul(e: Expr) -> Layout:
 
 def _div(e: Expr) -> Layout:
     a, b = e.args
+    times = 1
+    while a.op.name == "div" and a.args[1] is b and b.op.name != "constant":
+        a, times = a.args[0], times + 1
+    if times > 1:
+        return POWER, [r"\frac{", (a, ANY), "}{", (b, POWER + 1), f"^{{{times}}}}}"]
     if a.op.name == "neg" and a.args[0].op.name not in ("add", "sub", "neg"):
         return NEGATION, [r"-\frac{", (a.args[0], ANY), "}{", (b, ANY), "}"]
     return POWER, [r"\frac{", (a, ANY), "}{", (b, ANY), "}"]

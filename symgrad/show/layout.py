@@ -28,8 +28,8 @@ Piece = Union[str, tuple[Expr, int]]
 Layout = tuple[int, list[Piece]]
 
 # What is shared is repeated while the whole stays short; else it gets a line of its own where that pays.
-SHORT = 120  # characters of a formula that a reader takes in as one
-SAVED = 24  # characters that a name must save
+SHORT = 100  # characters of a formula that a reader takes in as one
+SAVED = 16  # characters that a name must save
 
 
 class Script:

@@ -136,6 +136,17 @@ def _product(sign: str) -> Callable[[Expr], Layout]:
     return layout
 
 
+def _div(e: Expr) -> Layout:
+    """``x/y/y`` reads ``x/y**2``: the derivative of a quotient divides twice, lest the square overflow."""
+    top, bottom, times = e.args[0], e.args[1], 1
+    while top.op.name == "div" and top.args[1] is bottom and bottom.op.name != "constant":
+        top, times = top.args[0], times + 1
+    if times == 1:
+        return _product("/")(e)
+    spaced = " / " if top.shape and bottom.shape else "/"
+    return PRODUCT, [(top, PRODUCT + 1 if _is_matmul(top) else PRODUCT), spaced, (bottom, POWER + 1), f"**{times}"]
+
+
 def _infix(sign: str, strength: int, operands: int) -> Callable[[Expr], Layout]:
     return lambda e: (strength, [(e.args[0], strength if e.args[0].op is e.op and operands > NEGATION else operands), f" {sign} ", (e.args[1], operands)])
 
@@ -147,7 +158,7 @@ def _contract(e: Expr) -> Layout:
         return call("outer", a, b)
     if reading.style == "sum":
         axes = reading.detail
-        return CALL, ["sum(", (a, PRODUCT), " * ", right(b, PRODUCT + 1), *([f", axis={_axes(axes)}"] if axes else []), ")"]
+        return CALL, ["sum(", (a, PRODUCT + 1 if _is_matmul(a) else PRODUCT), " * ", right(b, PRODUCT + 1), *([f", axis={_axes(axes)}"] if axes else []), ")"]
     if reading.style == "einsum":
         return CALL, [f'einsum("{reading.detail}", ', (a, ANY), ", ", (b, ANY), ")"]
     pieces: list[Piece] = [(a, POSTFIX), ".T"] if a_turned else [(a, PRODUCT if _is_matmul(a) else PRODUCT + 1)]
@@ -329,11 +340,11 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "size":          _size,
     "arange":        lambda e: (CALL, [f"arange({e.shape[0]})"]),
     "eye":           lambda e: (CALL, [f"eye({', '.join(map(str, dict.fromkeys(e.shape)))})"]),
-    "neg":           lambda e: (NEGATION, ["-", right(e.args[0], NEGATION)]),
+    "neg":           lambda e: (NEGATION, ["-", right(e.args[0], PRODUCT if _is_product(e.args[0]) or _is_matmul(e.args[0]) else NEGATION)]),
     "add":           _sum("+"),
     "sub":           _sum("-"),
     "mul":           _product("*"),
-    "div":           _product("/"),
+    "div":           _div,
     "floordiv":      _product("//"),
     "mod":           _product("%"),
     "pow":           lambda e: (POWER, [(e.args[0], POWER + 1), "**", right(e.args[1], POWER)]),

@@ -1,0 +1,91 @@
+"""SIMPLIFY: local rules, stability rewrites, and SymPy on scalar islands. Expressions in, expressions out.
+
+    rules.py      local rules as tables: identities, shapes, reductions, contractions
+    stability.py  formulas that lose accuracy, and the functions that do not
+    collect.py    constants gathered, like terms added, terms in order
+    islands.py    SymPy on small scalar parts
+
+Never slower, never wrong: see the head of ``rules.py`` for what sound means here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from symgrad.expr import Expr, as_expr, topological
+from symgrad.simplify.collect import collect, present
+from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
+from symgrad.simplify.rules import LOCAL
+from symgrad.simplify.stability import STABILITY
+
+__all__ = ["Application", "apply_local", "simplify", "strip_names"]
+
+_ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none has been seen to need five
+
+
+@cache
+def _rules(stability: bool) -> tuple[Rule | Pattern, ...]:
+    return (*STABILITY, *LOCAL) if stability else LOCAL
+
+
+def apply_local(
+    roots: Sequence[Expr], written: Iterable[Expr] = (), *, stability: bool = False, record: list[Application] | None = None
+) -> list[Expr]:
+    """The roots after the local rules, in the form a person would write.
+
+    ``written``: expressions of the user, whose parts keep their order. ``record`` collects every rule applied.
+    """
+    kept: dict[Expr, Expr | None] = {node: node for node in topological(*written)}
+    current = list(roots)
+    rewriter = Rewriter(_rules(stability), record)
+    for _ in range(_ROUNDS):
+        before = current
+        current = rewriter.run(current)
+        kept = rewriter.moved(kept)
+        current, kept = collect(current, kept, record)
+        if current == before:
+            break
+    return present(current, kept)
+
+
+def simplify(expr: Any, *, islands: bool = True, record: list[Application] | None = None) -> Any:
+    """A simpler expression of the same value, at least as accurate and never slower.
+
+    ``expr``: an expression, or a sequence or dict of them. ``islands``: let SymPy work on small scalar parts.
+    ``record``: a list that receives every rule applied, with what it changed.
+
+    >>> import symgrad as sg
+    >>> x = sg.symbol("x")
+    >>> sg.simplify(sg.log(1 + sg.exp(x)) + 0*x)
+    softplus(x)
+    """
+    if isinstance(expr, dict):
+        return dict(zip(expr, simplify(list(expr.values()), islands=islands, record=record), strict=True))
+    if isinstance(expr, (list, tuple)):
+        return type(expr)(_simplify([as_expr(e) for e in expr], islands, record))
+    return _simplify([as_expr(expr)], islands, record)[0]
+
+
+def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | None) -> list[Expr]:
+    simpler = apply_local(roots, roots, stability=True, record=record)
+    if islands:
+        from symgrad.simplify.islands import simplify_islands
+
+        after = simplify_islands(simpler)
+        if after != simpler:
+            simpler = apply_local(after, after, stability=True, record=record)
+    return simpler
+
+
+def strip_names(roots: Sequence[Expr]) -> list[Expr]:
+    """The roots without ``named`` nodes: for the compiler, which has no use for names."""
+    from symgrad.expr import rewrite, rebuild
+
+    return rewrite(roots, lambda node, args: args[0] if node.op.name == "named" else rebuild(node, args))
+
+
+def finish(gradients: Sequence[Expr], written: Collection[Expr]) -> list[Expr]:
+    """What ``sg.grad`` and its kin do with their results."""
+    return apply_local(gradients, written)

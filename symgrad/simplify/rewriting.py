@@ -1,0 +1,279 @@
+"""REWRITING: rules as data, and the engine that applies them bottom-up to a fixpoint.
+
+A rule has a name, the ops at whose nodes it is tried, and ``rewrite(node)``, an expression or ``None``.
+Most are two texts, ``pattern -> result``, in the grammar of ``sg.parse``; sums and products match in both orders.
+In a pattern ``n`` stands for a whole number, ``c`` for any number, every other name for any expression.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from symgrad.errors import ShapeError
+from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological
+from symgrad.parse import parse
+
+__all__ = ["Application", "Pattern", "Rewriter", "Rule", "do", "fit", "number", "same_value", "see", "with_args"]
+
+
+class Application(NamedTuple):
+    """One use of a rule, for the record: its name, the node, what the node became."""
+
+    rule: str
+    before: Expr
+    after: Expr
+
+
+def do(name: str, *operands: Any, **params: Any) -> Expr:
+    return apply(OPS[name], *operands, **params)
+
+
+_UNIFORM_LOOK = 64  # elements; larger constants are not searched
+
+
+def number(e: Expr) -> int | float | None:
+    """The value of a constant that is no truth value: of a scalar, or of a tensor that holds it everywhere."""
+    while e.op.name in ("broadcast_to", "to_real"):
+        e = e.args[0]
+    if e.op.name != "constant" or e.kind == "boolean":
+        return None
+    value = e.params["value"]
+    if e.shape:
+        if not 1 <= value.size <= _UNIFORM_LOOK or (value.tobytes() != value.flat[:1].tobytes() * value.size):
+            return None
+        value = value.flat[0].item()
+    return value  # type: ignore[no-any-return]
+
+
+def see(e: Expr) -> Expr:
+    """What stands behind names and domain guards."""
+    while e.op.name in ("named", "nonnegative"):
+        e = e.args[0]
+    return e
+
+
+def same_value(a: Expr, b: Expr) -> bool:
+    return see(a) is see(b)
+
+
+def fit(result: Expr, node: Expr) -> Expr | None:
+    """The result with the node's shape and kind, or ``None`` where it cannot have them.
+
+    A whole number stays a whole number in a real formula: ``6*x`` is not ``6.0*x``.
+    """
+    if result.shape != node.shape:
+        try:
+            result = do("broadcast_to", result, shape=node.shape)
+        except ShapeError:
+            return None
+    if result.kind == node.kind:
+        return result
+    if node.kind != "real" or result.kind == "boolean":
+        return None
+    value = number(result)
+    if value is not None and not node.shape:
+        return result
+    if value is not None and abs(value) < 2**53:
+        return do("broadcast_to", constant(float(value)), shape=node.shape)
+    return do("to_real", result)
+
+
+# --- rules ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule in code: ``rewrite`` gets a node whose op is one of ``ops``; ``sample`` is a text (or function) it changes."""
+
+    name: str
+    ops: tuple[str, ...]
+    rewrite: Callable[[Expr], Expr | None]
+    sample: str | Callable[[], Expr]
+    unshared: bool = False  # only where nobody else uses the first operand, which the rule takes apart
+    cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A rule as two texts. ``when`` looks at what the names stand for; ``p`` is a condition."""
+
+    name: str
+    pattern: str
+    result: str
+    when: Callable[[Mapping[str, Expr]], bool] | None = None
+    cosmetic: bool = False
+
+    @cached_property
+    def _texts(self) -> tuple[Expr, Expr]:
+        return parse(self.pattern, _NAMES), parse(self.result, _NAMES)
+
+    @property
+    def ops(self) -> tuple[str, ...]:
+        return (self._texts[0].op.name,)
+
+    @cached_property
+    def _program(self) -> list[Expr]:
+        return topological(self._texts[1])
+
+    def rewrite(self, node: Expr) -> Expr | None:
+        for found in _matches(self._texts[0], node, {}):
+            if self.when is None or self.when(found):
+                return self._build(found)
+        return None
+
+    def _build(self, found: Mapping[str, Expr]) -> Expr:
+        built: dict[Expr, Expr] = {}
+        for part in self._program:
+            if part.op.name == "symbol":
+                built[part] = found[part.name]
+            else:
+                built[part] = part if not part.args else apply(part.op, *[built[a] for a in part.args], **part.params)
+        return built[self._texts[1]]
+
+
+_CONDITION = intern_node(SYMBOL, (), {"name": "p", "shape": (), "kind": "boolean", "positive": False}, (), "boolean")
+_NAMES: dict[str, Any] = {"p": _CONDITION}
+_COMMUTE = frozenset({"add", "mul", "maximum", "minimum", "logical_and", "logical_or", "equal", "not_equal", "hypot"})
+
+
+def _matches(pattern: Expr, node: Expr, found: dict[str, Expr]) -> Iterator[dict[str, Expr]]:
+    """Every way to read the node as the pattern (recursion over the pattern, which is a few nodes deep)."""
+    if pattern.op.name == "symbol":
+        name = pattern.name
+        if name in found:
+            if same_value(found[name], node):
+                yield found
+            return
+        if name in ("n", "c"):
+            value = number(node)
+            if value is None or node.shape or (name == "n" and (not math.isfinite(value) or value != int(value))):
+                return
+        yield {**found, name: node}
+        return
+    node = see(node)
+    if pattern.op.name == "constant":
+        if number(node) == pattern.params["value"]:
+            yield found
+        return
+    if node.op is not pattern.op or dict(node.params) != dict(pattern.params):
+        return
+    orders = (node.args, node.args[::-1]) if node.op.name in _COMMUTE and node.args[0] is not node.args[1] else (node.args,)
+    for args in orders:
+        if len(args) == 1:
+            yield from _matches(pattern.args[0], args[0], found)
+        elif len(args) == 2:
+            for first in _matches(pattern.args[0], args[0], found):
+                yield from _matches(pattern.args[1], args[1], first)
+        else:
+            for first in _matches(pattern.args[0], args[0], found):
+                for second in _matches(pattern.args[1], args[1], first):
+                    yield from _matches(pattern.args[2], args[2], second)
+
+
+# --- the engine ----------------------------------------------------------------------------------------
+
+
+class Rewriter:
+    """Applies rules to every node below the roots, operands first, until none applies; remembers what it did."""
+
+    def __init__(self, rules: Iterable[Rule | Pattern], record: list[Application] | None = None) -> None:
+        self.table: dict[str, list[Rule | Pattern]] = {}
+        for rule in rules:
+            for op in rule.ops:
+                self.table.setdefault(op, []).append(rule)
+        self.record = record
+        self.done: dict[Expr, Expr] = {}
+        self.shared: set[Expr] = set()  # what several nodes use, before and after rewriting
+        self.several: set[Expr] = set()
+        self.changed: set[Expr] = set()  # what more than cosmetic rules have changed
+
+    def run(self, roots: Sequence[Expr]) -> list[Expr]:
+        self._count_users(roots)
+        for root in roots:
+            self._reach(root)
+        return [self.done[r] for r in roots]
+
+    def moved(self, written: Mapping[Expr, Expr | None]) -> dict[Expr, Expr | None]:
+        """What the user wrote (``None`` where it has been simplified) by the nodes that stand for it now."""
+        result: dict[Expr, Expr | None] = {}
+        for node, mine in written.items():
+            if node in self.done:
+                result.setdefault(self.done[node], None if node in self.changed else mine)
+        return result
+
+    def _count_users(self, roots: Sequence[Expr]) -> None:
+        once: set[Expr] = set()
+        for used in (*roots, *(a for node in topological(*roots) for a in node.args)):
+            (self.several if used in once else once).add(used)
+        self.shared = {self.done[e] for e in self.several if e in self.done}
+
+    def _finish(self, node: Expr, normal: Expr, through: Expr | None = None) -> None:
+        self.done[node] = normal
+        if through in self.changed or any(a in self.changed for a in node.args):
+            self.changed.add(node)
+        if node in self.several:
+            self.shared.add(normal)
+
+    def _reach(self, root: Expr) -> None:
+        """Brings one root to its normal form. ``forward``: what a node has been rewritten to so far."""
+        done, forward = self.done, dict[Expr, Expr]()
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node in done:
+                stack.pop()
+            elif node in forward:
+                self._finish(node, done.get(forward[node], forward[node]), forward[node])  # the second case: rules that undo each other stop here
+                stack.pop()
+            elif pending := [a for a in node.args if a not in done]:
+                stack.extend(reversed(pending))
+            else:
+                new = self._step(node)
+                if new is node:
+                    self._finish(node, node)
+                    stack.pop()
+                else:
+                    forward[node] = new
+                    if new not in forward:
+                        stack.append(new)
+
+    def _step(self, node: Expr) -> Expr:
+        """One change: the normal operands put in, or else the first rule that applies."""
+        args = [self.done[a] for a in node.args]
+        if (new := with_args(node, args)) is not node:
+            return new
+        for rule in self.table.get(node.op.name, ()):
+            if isinstance(rule, Rule) and rule.unshared and node.args[0] in self.shared:
+                continue
+            result = rule.rewrite(node)
+            if result is None or result is node:
+                continue
+            fitted = fit(result, node)
+            if fitted is None or fitted is node:
+                continue
+            if not rule.cosmetic:
+                self.changed.add(node)
+            if self.record is not None:
+                self.record.append(Application(rule.name, node, fitted))
+            return fitted
+        return node
+
+
+def with_args(node: Expr, args: Sequence[Expr]) -> Expr:
+    """The node on new operands; whole numbers that took the place of reals become reals where that changes the kind."""
+    if all(a is b for a, b in zip(args, node.args, strict=True)):
+        return node
+    new = apply(node.op, *args, **node.params)
+    if new.kind == node.kind and new.shape == node.shape:
+        return new
+    wide = [constant(float(a.params["value"])) if _was_real(a, old) else a for a, old in zip(args, node.args, strict=True)]
+    fitted = fit(apply(node.op, *wide, **node.params), node)
+    return node if fitted is None else fitted
+
+
+def _was_real(a: Expr, old: Expr) -> bool:
+    return a.op.name == "constant" and not a.shape and a.kind == "integer" and old.kind == "real"

@@ -1,0 +1,139 @@
+"""STABILITY: formulas that lose accuracy or overflow, and the functions that do not. One line a rule.
+
+A rule stands here only if the function is at least as accurate everywhere, finite wherever the formula is, and has
+the same value at its kinks: ``maximum(0, x)`` is not ``relu(x)``, since ties share their gradient there.
+"""
+
+from __future__ import annotations
+
+from symgrad.expr import Expr, apply
+from symgrad.ops.movement import reshape_to
+from symgrad.simplify.rewriting import Pattern, Rule, do, number, same_value, see
+
+__all__ = ["STABILITY"]
+
+
+# --- over axes --------------------------------------------------------------------------------------------
+
+
+def _log_of_softmax(e: Expr) -> Expr | None:
+    x = see(e.args[0])
+    return do("log_softmax", x.args[0], axis=x.params["axis"]) if x.op.name == "softmax" else None
+
+
+def _exp_of_log_softmax(e: Expr) -> Expr | None:
+    x = see(e.args[0])
+    return do("softmax", x.args[0], axis=x.params["axis"]) if x.op.name == "log_softmax" else None
+
+
+def _log_of_sum_of_exp(e: Expr) -> Expr | None:
+    total = see(e.args[0])
+    if total.op.name != "sum" or see(total.args[0]).op.name != "exp":
+        return None
+    return do("logsumexp", see(total.args[0]).args[0], axes=total.params["axes"], keepdims=total.params["keepdims"])
+
+
+def _reduced(e: Expr, op: str, x: Expr) -> int | None:
+    """The axis, if ``e`` is this reduction of something over one axis, kept (or added again) as an axis of size 1."""
+    e = see(e)
+    inner = see(e.args[0]) if e.op.name == "reshape" else e
+    if inner.op.name != op or len(inner.params["axes"]) != 1 or inner.args[0].shape != x.shape:
+        return None
+    (axis,) = inner.params["axes"]
+    expected = tuple(1 if k - x.ndim == axis else d for k, d in enumerate(x.shape))
+    return axis if e.shape == expected else None
+
+
+def _behind(e: Expr) -> Expr:
+    e = see(e)
+    inner = see(e.args[0]) if e.op.name == "reshape" else e
+    return inner.args[0]
+
+
+def _exp_over_sum(e: Expr) -> Expr | None:
+    """``exp(x)/sum(exp(x), axis, keepdims=True)``."""
+    top = see(e.args[0])
+    if top.op.name != "exp":
+        return None
+    axis = _reduced(e.args[1], "sum", top)
+    return do("softmax", top.args[0], axis=axis) if axis is not None and same_value(_behind(e.args[1]), top) else None
+
+
+def _minus_logsumexp(e: Expr) -> Expr | None:
+    """``x - logsumexp(x, axis, keepdims=True)``."""
+    x = e.args[0]
+    axis = _reduced(e.args[1], "logsumexp", x)
+    return do("log_softmax", x, axis=axis) if axis is not None and same_value(_behind(e.args[1]), x) else None
+
+
+def _root_of_squares(e: Expr) -> Expr | None:
+    """``sqrt(sum(x**2))``, also where the sum has become a contraction of ``x`` with itself."""
+    total = see(e.args[0])
+    if total.op.name == "sum":
+        x = see(total.args[0])
+        if x.op.name == "square" or (x.op.name == "pow" and number(x.args[1]) == 2) or (x.op.name == "mul" and same_value(*x.args)):
+            return do("norm", x.args[0], axes=total.params["axes"], keepdims=total.params["keepdims"])
+    if total.op.name == "contract" and same_value(*total.args):
+        left, right = total.params["spec"].split("->")[0].split(",")
+        result = total.params["spec"].split("->")[1]
+        if left == right and "".join(c for c in left if c in result) == result:
+            axes = tuple(k - len(left) for k, c in enumerate(left) if c not in result)
+            return do("norm", total.args[0], axes=axes, keepdims=False)
+    return None
+
+
+def _norm_squared(e: Expr) -> Expr | None:
+    """``norm(x)**2`` is a sum of squares: no root, and differentiable everywhere."""
+    x = see(e.args[0])
+    if x.op.name != "norm" or number(e.args[1]) != 2:
+        return None
+    total = do("sum", do("pow", x.args[0], 2), axes=x.params["axes"], keepdims=False)
+    return total if not x.params["keepdims"] else reshape_to(total, x.shape)
+
+
+def _same_op(name: str, x: Expr, like: Expr) -> Expr:
+    return apply(like.op, x, **like.params)
+
+
+OVER_AXES: tuple[Rule, ...] = (
+    Rule("log softmax",         ("log",),  _log_of_softmax,     "log(softmax(A))"),
+    Rule("exp log_softmax",     ("exp",),  _exp_of_log_softmax, "exp(log_softmax(A))"),
+    Rule("log sum exp",         ("log",),  _log_of_sum_of_exp,  "log(sum(exp(A), axis=1))"),
+    Rule("exp over its sum",    ("div",),  _exp_over_sum,       "exp(A)/sum(exp(A), axis=1, keepdims=True)"),
+    Rule("minus logsumexp",     ("sub",),  _minus_logsumexp,    "A - logsumexp(A, axis=1, keepdims=True)"),
+    Rule("root of squares",     ("sqrt",), _root_of_squares,    "sqrt(sum(v**2))"),
+    Rule("norm squared",        ("pow",),  _norm_squared,       "norm(v)**2"),
+)  # fmt: skip
+
+
+# --- elementwise: pattern -> result -------------------------------------------------------------------------
+
+ELEMENTWISE: tuple[Pattern, ...] = (
+    Pattern("expm1",                  "exp(x) - 1",                     "expm1(x)"),
+    Pattern("1 - exp",                "1 - exp(x)",                     "-expm1(x)"),
+    Pattern("log1p",                  "log(1 + x)",                     "log1p(x)"),
+    Pattern("log(1 - x)",             "log(1 - x)",                     "log1p(-x)"),
+    Pattern("log1p exp",              "log1p(exp(x))",                  "softplus(x)"),
+    Pattern("log(1 + exp)",           "log(1 + exp(x))",                "softplus(x)"),
+    Pattern("log sigmoid",            "log(sigmoid(x))",                "log_sigmoid(x)"),
+    Pattern("log(1 - sigmoid)",       "log(1 - sigmoid(x))",            "log_sigmoid(-x)"),
+    Pattern("log1p(-sigmoid)",        "log1p(-sigmoid(x))",             "log_sigmoid(-x)"),
+    Pattern("-softplus(-x)",          "-softplus(-x)",                  "log_sigmoid(x)"),
+    Pattern("-log_sigmoid(-x)",       "-log_sigmoid(-x)",               "softplus(x)"),
+    Pattern("exp log_sigmoid",        "exp(log_sigmoid(x))",            "sigmoid(x)"),
+    Pattern("sigmoid",                "1/(1 + exp(x))",                 "sigmoid(-x)"),
+    Pattern("sigmoid as a quotient",  "exp(x)/(1 + exp(x))",            "sigmoid(x)"),
+    Pattern("sigmoid of a quotient",  "y/(1 + exp(x))",                 "y*sigmoid(-x)"),
+    Pattern("tanh as exponentials",   "expm1(x)/(exp(x) + 1)",          "tanh(x/2)"),
+    Pattern("tanh as a quotient",     "(exp(x) - 1)/(exp(x) + 1)",      "tanh(x/2)"),
+    Pattern("tanh by differences",    "(exp(x) - exp(-x))/(exp(x) + exp(-x))", "tanh(x)"),
+    Pattern("tanh by sigmoid",        "2*sigmoid(x) - 1",               "tanh(x/2)"),
+    Pattern("sinh over cosh",         "sinh(x)/cosh(x)",                "tanh(x)"),
+    Pattern("sinh",                   "(exp(x) - exp(-x))/2",           "sinh(x)"),
+    Pattern("cosh",                   "(exp(x) + exp(-x))/2",           "cosh(x)"),
+    Pattern("erfc",                   "1 - erf(x)",                     "erfc(x)"),
+    Pattern("1 - erfc",               "1 - erfc(x)",                    "erf(x)"),
+    Pattern("erfc of a negative",     "1 + erf(x)",                     "erfc(-x)"),
+)  # fmt: skip
+
+STABILITY: tuple[Rule | Pattern, ...] = OVER_AXES + ELEMENTWISE
