@@ -19,7 +19,7 @@ from symgrad.loops import Gemm, Program
 from symgrad.loops.walk import walk
 from symgrad.run.entry import ENTRY_NAME, emit_entry
 
-__all__ = ["CompiledObject", "Library", "compile_object", "entry_address", "host", "lock", "uses_blas"]
+__all__ = ["CompiledObject", "Library", "compile_object", "entry_address", "host", "lock", "provide_blas", "uses_blas"]
 
 # One compilation at a time: numba and llvmlite are not re-entrant. A fork waits for it, so that the child
 # finds their state whole.
@@ -53,7 +53,7 @@ def compile_object(
         symbols = {}
         for number, (name, program) in enumerate(programs.items()):
             symbols[name] = f"symgrad_{key}_{number}"
-            bits = _provide_blas() if uses_blas(program) else 32
+            bits = provide_blas() if uses_blas(program) else 32
             emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=symbols[name], blas_integer=bits)
         library.add_ir_module(module)
         library._optimize_final_module()
@@ -80,7 +80,7 @@ class Library:
         with lock:
             llvm, machine = _llvm()
             if blas:
-                _provide_blas()
+                provide_blas()
             missing = [name for name in needs if llvm.address_of_symbol(name) is None]
             if missing:
                 raise LookupError(f"not available in this process: {', '.join(missing)}")  # MCJIT would end the process
@@ -156,7 +156,7 @@ def _compile_entry() -> bytes:
 
 
 @cache
-def _provide_blas() -> int:
+def provide_blas() -> int:
     """Gives machine code ``symgrad_dgemm`` and ``symgrad_sgemm``, SciPy's, without importing scipy.linalg (0.3 s).
 
     Returns how many bits its integers have.
