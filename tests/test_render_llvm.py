@@ -29,6 +29,7 @@ from symgrad.loops import (
 llvm = pytest.importorskip("llvmlite.binding")
 ir = pytest.importorskip("llvmlite.ir")
 
+from symgrad.render import pieces  # noqa: E402
 from symgrad.render.llvm import OUT_OF_MEMORY, emit_kernel, host_lanes  # noqa: E402  # needs llvmlite
 
 Kernel = Callable[[list[np.ndarray], dict[str, int]], int]
@@ -420,20 +421,30 @@ def straight(length: int, lanes: int = 1, failing: bool = False) -> Program:
     return Program("straight", (x, y), (), ("n",), b.body, ("less",))
 
 
+@pytest.fixture
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "LONGEST", 150)
+    monkeypatch.setattr(pieces, "PIECE", 100)
+
+
+@pytest.mark.usefixtures("short_pieces")
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_long_straight_line_code(lanes: int) -> None:
     arrays = [reals(64 * lanes), np.zeros(8 * lanes)]
-    same(straight(4000, lanes), arrays, {"n": 0}, ulp=1000)
-    same(straight(4000, lanes), arrays, {"n": 0}, ulp=1000, stack_bytes=64)
+    same(straight(300, lanes), arrays, {"n": 0}, ulp=1000)
+    same(straight(300, lanes), arrays, {"n": 0}, ulp=1000, stack_bytes=64)
 
 
-def test_long_straight_line_code_is_cut_and_can_fail() -> None:
-    module = ir.Module("m")
-    text = str(emit_kernel(module, straight(4000), dtype="float64", name="kernel"))
-    assert text.count("optnone") >= 4
-    short = str(emit_kernel(module, straight(300), dtype="float64", name="short"))
-    assert "optnone" not in short
-    assert machine_code(straight(4000, failing=True))([reals(64), np.zeros(8)], {"n": 0}) == 1
+@pytest.mark.usefixtures("short_pieces")
+def test_a_failure_in_a_piece() -> None:
+    program = straight(300, failing=True)
+    assert machine_code(program)([reals(64), np.zeros(8)], {"n": 0}) == 1
+
+
+def test_what_is_cut() -> None:
+    for length, cut in ((300, 0), (3000, 6)):
+        text = str(emit_kernel(ir.Module("m"), straight(length), dtype="float64", name="kernel"))
+        assert (text.count("optnone") >= cut) and (cut or "optnone" not in text)
 
 
 # --- the text itself ---
@@ -455,7 +466,7 @@ def test_fastmath_computes_the_same() -> None:
 def test_two_kernels_in_one_module() -> None:
     module = ir.Module("m")
     for name in ("one", 'two "quoted"\\ \u00fc'):
-        emit_kernel(module, straight(1600), dtype="float64", name=name)
+        emit_kernel(module, straight(2500), dtype="float64", name=name)
     llvm.parse_assembly(str(module)).verify()
 
 

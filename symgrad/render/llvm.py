@@ -24,6 +24,7 @@ __all__ = ["OUT_OF_MEMORY", "TOO_LARGE", "emit_kernel", "host_lanes"]
 OUT_OF_MEMORY = -1
 
 STACK_BYTES = 256 * 1024
+INLINED = 300  # lines; beyond that, the pointers' aliasing facts cost more to copy than a call
 LINE = 64  # bytes: scratch buffers begin at cache lines
 
 
@@ -90,7 +91,7 @@ def emit_kernel(
     heap = [b for b in scratch if b not in stacked]
     parameters = [f"ptr noalias {'readonly ' if b.role in ('input', 'constant') else ''}{body.buffers[b]}" for b in program.arguments]
     parameters += [f"ptr noalias {body.buffers[b]}" for b in heap] + [f"i64 {body.sizes[s]}" for s in program.sizes]
-    inline = "noinline " if body.has_loops else ""
+    inline = "noinline " if body.has_loops or len(body.lines) > INLINED else ""
     inner = body.text(f"define internal i32 {quoted(body.name)}({', '.join(parameters)}) {inline}nounwind")
     outer = _entry(context, program, body, heap)
     signature = ir.FunctionType(ir.IntType(32), [ir.IntType(8).as_pointer().as_pointer(), ir.IntType(64).as_pointer()])

@@ -3,6 +3,10 @@
 LLVM's passes and its register allocator take more than linear time on one basic block of many thousand
 instructions. Each piece becomes a function of its own; values that one piece makes and another one reads travel
 through a frame in memory. Code with loops in it never goes into a piece: it is short to compile and hot to run.
+
+Measured on value and gradient of random formulas, LLVM 22: 37,000 statements took 29 s in one block (its scheduler
+compares all stores with all loads) and 7 s in pieces, where a call took 58 instead of 44 µs; 9,000 took 3.0 and 1.8 s.
+Pieces must be ``optnone``: optimised ones, with their many stores to one frame, took four times as long as one block.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from symgrad.loops.walk import made, values, walk
 
 __all__ = ["Frame", "Piece", "Run", "plan", "runs"]
 
-LONGEST = 1500  # so many simple statements in a row stay together
+LONGEST = 4000  # so many simple statements in a row stay together
 PIECE = 1000
 
 _SIMPLE = (Let, Load, Store, Gather, Scatter, Assign, Fail, Comment)
@@ -57,13 +61,13 @@ class Run:
     after: list[Slot]
 
 
-def runs(body: list[Statement], longest: int = LONGEST) -> Iterator[tuple[int, int, bool]]:
+def runs(body: list[Statement]) -> Iterator[tuple[int, int, bool]]:
     """(start, stop, whether to cut) of the parts of a block, in order."""
     start = kept = 0
     for position in range(len(body) + 1):
         if position < len(body) and isinstance(body[position], _SIMPLE):
             continue
-        if position - start > longest:
+        if position - start > LONGEST:
             if kept < start:
                 yield kept, start, False
             yield start, position, True
@@ -73,9 +77,9 @@ def runs(body: list[Statement], longest: int = LONGEST) -> Iterator[tuple[int, i
         yield kept, len(body), False
 
 
-def plan(body: list[Statement], later: Iterable[Statement], known: Collection[Value], frames: dict[str, Frame], piece: int = PIECE) -> Run:
+def plan(body: list[Statement], later: Iterable[Statement], known: Collection[Value], frames: dict[str, Frame]) -> Run:
     """Cuts a run of simple statements; ``later`` is the rest of its block, ``known`` what needs no element of a frame."""
-    chunks = [body[k : k + piece] for k in range(0, len(body), piece)]
+    chunks = [body[k : k + PIECE] for k in range(0, len(body), PIECE)]
     wanted = {v for statement in walk(later) for v in values(statement)}
     home: dict[Value, int] = {}  # the piece that makes a value
     last: dict[Value, int] = {}  # the last piece that reads it
