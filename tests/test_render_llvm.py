@@ -110,32 +110,37 @@ EXACT_WHOLE = [
 ]  # fmt: skip
 
 
-def every_pair(op: str, kind: str, lanes: int, dtype: str) -> tuple[Program, list[np.ndarray]]:
-    """The instruction on every pair of special operands."""
-    data = np.array(SPECIAL, dtype) if kind == "real" else np.array(WHOLE, np.int64) if kind == "integer" else np.array([True, False] * 8)
-    left, right = (a.ravel().copy() for a in np.meshgrid(data, data))
+EXACT_BOOLEAN = ["and", "or", "xor", "not", "equal", "not_equal", "less", "greater_equal", "to_real", "to_integer"]
+
+
+def every_pair(ops: list[str], kind: str, lanes: int, dtype: str) -> tuple[Program, list[np.ndarray]]:
+    """The instructions on every pair of special operands, a buffer of results for each."""
+    types = {"real": dtype, "integer": np.int64, "boolean": bool}
+    data = np.array({"real": SPECIAL, "integer": WHOLE, "boolean": [True, False]}[kind], types[kind])
+    left, right = (a.ravel().copy() for a in np.meshgrid(data, np.repeat(data, 2)))
     b = Builder()
     x, y = Buffer("x", kind, (left.size,), "input"), Buffer("y", kind, (left.size,), "input")
+    outs = []
     with b.loop(0, left.size, lanes) as i:
         operands = [b.load(x, i, lanes), b.load(y, i, lanes)]
-        result = b.op(op, *operands[: INSTRUCTIONS[op].arity])
-        out = Buffer("out", result.kind, (left.size,), "output")
-        b.store(out, i, result)
-    empty = np.zeros(left.size, {"real": dtype, "integer": np.int64, "boolean": bool}[out.kind])
-    return Program(op, (x, y, out), (), (), b.body), [left, right, empty]
+        for op in ops:
+            result = b.op(op, *operands[: INSTRUCTIONS[op].arity])
+            outs.append(Buffer(op, result.kind, (left.size,), "output"))
+            b.store(outs[-1], i, result)
+    arrays = [left, right, *(np.zeros(left.size, types[out.kind]) for out in outs)]
+    return Program("pairs", (x, y, *outs), (), (), b.body), arrays
 
 
+@pytest.mark.parametrize("kind,ops", [("real", EXACT_REAL), ("integer", EXACT_WHOLE), ("boolean", EXACT_BOOLEAN)])
 @pytest.mark.parametrize("lanes,dtype", [(1, "float64"), (8, "float64"), (4, "float32")])
-def test_exact_instructions_agree_bit_for_bit(lanes: int, dtype: str) -> None:
-    cases = [(op, "real") for op in EXACT_REAL] + [(op, "integer") for op in EXACT_WHOLE]
-    cases += [(op, "boolean") for op in ("and", "or", "xor", "not", "equal", "not_equal", "less", "greater_equal", "to_real", "to_integer")]
-    for op, kind in cases:
-        program, arrays = every_pair(op, kind, lanes, dtype)
-        slow, fast = [[a.copy() for a in arrays] for _ in range(2)]
-        assert interpret(program, slow, {}, dtype) == machine_code(program, dtype)(fast, {}) == 0
-        assert_array_equal(fast[2], slow[2], err_msg=f"{op} of {kind}")
-        if fast[2].dtype.kind == "f" and op not in ("maximum", "minimum"):  # which zero is the larger is left open
-            assert_array_equal(np.signbit(fast[2][fast[2] == 0]), np.signbit(slow[2][slow[2] == 0]), err_msg=f"{op} of {kind}")
+def test_exact_instructions_agree_bit_for_bit(lanes: int, dtype: str, kind: str, ops: list[str]) -> None:
+    program, arrays = every_pair(ops, kind, lanes, dtype)
+    slow, fast = [[a.copy() for a in arrays] for _ in range(2)]
+    assert interpret(program, slow, {}, dtype) == machine_code(program, dtype)(fast, {}) == 0
+    for op, left, right in zip(ops, fast[2:], slow[2:]):
+        assert_array_equal(left, right, err_msg=op)
+        if left.dtype.kind == "f" and op not in ("maximum", "minimum"):  # which zero is the larger is left open
+            assert_array_equal(np.signbit(left[left == 0]), np.signbit(right[right == 0]), err_msg=op)
 
 
 def test_division_by_a_number_rounds_down() -> None:
