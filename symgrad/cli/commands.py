@@ -117,7 +117,9 @@ def source(expression: str, language: str, wrt: str | None, shapes: tuple[str, .
 @click.option("--out", metavar="DIR", default="symgrad-out", show_default=True, help="Where parameters and pictures go.")
 @_DTYPE
 def train(data: str, **options: Any) -> None:
-    """Train a network, and show everything: its update formulas, what was compiled, scores and pictures.
+    """Train a network and show everything.
+
+    Prints its update formulas, what was compiled and the scores; writes the parameters and pictures.
 
     \b
     symgrad train moons                              a max-margin classifier of two half circles
@@ -137,25 +139,36 @@ def cache() -> None:
 @cache.command("info")
 def cache_info() -> None:
     """Where it is and how much it holds."""
-    from symgrad.run import cache as store
+    from symgrad.run.cache import default
 
-    for name, value in store.info().items():
-        click.echo(f"{name:8} {value}")
+    facts = default().info()
+    click.echo(f"folder   {facts['folder']}")
+    if facts["reason"]:
+        click.echo(f"not used: {facts['reason']}")
+    else:
+        click.echo(f"entries  {facts['entries']}\nsize     {facts['bytes'] / 2**20:.1f} MiB of at most {facts['limit'] / 2**20:.0f} MiB")
 
 
 @cache.command("clear")
 def cache_clear() -> None:
     """Empties it."""
-    from symgrad.run import cache as store
+    from symgrad.run.cache import default
 
-    click.echo(f"removed {store.clear()} entries")
+    store = default()
+    if not store.usable:
+        raise ValueError(f"the cache is not used: {store.info()['reason']}")
+    count = store.clear()
+    click.echo(f"removed {count} {'entry' if count == 1 else 'entries'}")
 
 
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--against", metavar="PEERS", help="Peers to compare with, separated by commas; by default those installed.")
 def bench(names: tuple[str, ...], against: str | None) -> None:
-    """Time symgrad and its peers on the same work (moons: one full-batch training step)."""
+    """Time symgrad and its peers at the same work.
+
+    moons: one full-batch training step of a small network, against numpy, jax, torch and micrograd.
+    """
     from symgrad.bench import run
 
     run(names or ("moons",), None if against is None else [p.strip() for p in against.split(",") if p.strip()])
@@ -184,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), 2)
-    except (ValueError, TypeError, ArithmeticError, LookupError, ImportError, MemoryError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError, ImportError, MemoryError, NotImplementedError) as error:
         _fail(str(error) or type(error).__name__, 2)
     except Exception as error:
         if os.environ.get("SYMGRAD_DEBUG"):

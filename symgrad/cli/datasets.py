@@ -135,13 +135,13 @@ def table(path: str, target: str | None, task: str, seed: int) -> Dataset:
     """A CSV file: numeric columns are inputs, ``target`` (by default the last column) is what to predict; 20 % for test."""
     content = read_csv(path)
     name = content.resolve(target)
+    if len(content.rows) < 2:
+        raise ValueError(f"{path}: {len(content.rows)} row of data; at least 2 are needed, one to learn from and one to test on")
     kind, targets, classes = _names_and_targets(content, name, task)
     features = [c for c in content.header if c != name]
     if not features:
         raise ValueError(f"{path}: no input columns besides {name!r}")
     x = numeric_columns(content, features)
-    if len(x) < 2:
-        raise ValueError(f"{path}: {len(x)} row of data; at least 2 are needed, one to learn from and one to test on")
     train, test = split(targets if classes else None, len(x), 0.2, seed)
     data = Dataset(path, kind, (x[train], targets[train]), (x[test], targets[test]), features, classes, name)
     if kind == "regression":

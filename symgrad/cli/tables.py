@@ -57,7 +57,7 @@ def read_csv(path: str) -> Table:
     if not first.strip():
         raise ValueError(f"{path}: empty file")
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True, strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []

@@ -56,6 +56,9 @@ def run(data: str, *, target: str | None, task: str, seed: int, out: str, dtype:
     if seed < 0:
         raise ValueError(f"--seed is at least 0, not {seed}")
     settings = _settings(data, options)
+    for option, value in (("lr", settings.lr), ("l2", settings.l2)):
+        if not 0 <= value < np.inf:
+            raise ValueError(f"--{option} is a number from 0 on, not {value}")
     dataset = load(data, target=target, task=task, seed=seed)
     os.makedirs(out, exist_ok=True)
     if settings.batch_size is not None and options.get("batch_size") is None:
@@ -71,9 +74,13 @@ def run(data: str, *, target: str | None, task: str, seed: int, out: str, dtype:
     optimizer = _optimizer(settings, len(dataset.train[0]), numbers)
 
     _print_network(dataset, net, loss, settings)
-    fit = sg.fit(loss, net.init(seed=seed), {"x": dataset.train[0], "t": target_values, **numbers}, optimizer=optimizer,
-                 epochs=settings.epochs, batch_size=settings.batch_size, seed=seed, dtype=dtype, callbacks=())
-    _print_formulas(fit)
+    inputs = {"x": dataset.train[0], "t": target_values, **numbers}
+    training = sg.train.prepare(loss, net.init(seed=seed), inputs, optimizer=optimizer, epochs=settings.epochs,
+                                batch_size=settings.batch_size, seed=seed, dtype=dtype)
+    _print_compiled(training.fit)
+    click.echo(f"\nTraining  {settings.epochs} epochs, {settings.optimizer}, "
+               + ("all samples in each step" if settings.batch_size is None else f"batches of {settings.batch_size}"))
+    fit = training.run()
 
     predict = sg.compile(net(x), dtype=dtype)
 
@@ -130,7 +137,7 @@ def _indent(text: str) -> str:
     return text.replace("\n", "\n  ")
 
 
-def _print_formulas(fit: Any) -> None:
+def _print_compiled(fit: Any) -> None:
     click.echo(f"\nUpdate formulas\n  {_indent(str(fit.step.formulas))}")
     click.echo("\nCompiled")
     for stage, seconds in fit.timings.items():
@@ -143,7 +150,10 @@ def _accuracy(dataset: Dataset, outputs: Array, labels: Array) -> float:
 
 
 def _print_scores(dataset: Dataset, fit: Any, outputs: Any) -> None:
-    click.echo(f"\n{fit!r}")
+    if fit.stopped:
+        click.echo(f"\nTraining {fit.stopped}")
+    loss = f", last loss {fit.history['loss'][-1]:.4g}" if fit.epoch else ""
+    click.echo(f"\nScores  after {fit.epoch} epochs in {fit.timings['train'] * 1e3:.1f} ms{loss}")
     for name, (x, y) in (("training", dataset.train), ("test", dataset.test)):
         if not len(x):
             continue

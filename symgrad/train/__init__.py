@@ -1,5 +1,5 @@
 """Training: ``fit`` turns a loss and an optimizer into one compiled loop, and runs it."""
 
-from symgrad.train.fit import Fit, fit
+from symgrad.train.fit import Fit, Training, fit, prepare
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "Training", "fit", "prepare"]

@@ -22,7 +22,7 @@ from symgrad.optim import Optimizer, step
 from symgrad.train.data import Array, Problem, check_labels, convert, sort_inputs
 from symgrad.train.progress import reporter
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "Training", "fit", "prepare"]
 
 _CALL_SECONDS = 0.2  # one compiled call: short enough for Ctrl-C and a smooth bar, long enough to cost nothing
 _GROWTH = 10         # how much longer a call may become than the one before
@@ -60,7 +60,7 @@ class Fit:
 
     def __repr__(self) -> str:
         last = "".join(f", {name} {values[-1]:.6g}" for name, values in self.history.items() if len(values))
-        return f"Fit({self.epoch} epochs{last}{', ' + self.stopped if self.stopped else ''})"
+        return f"Fit({self.epoch} epoch{'s' * (self.epoch != 1)}{last}{', ' + self.stopped if self.stopped else ''})"
 
 
 def fit(
@@ -91,6 +91,19 @@ def fit(
     >>> round(float(result.params["w"]), 6)
     2.0
     """
+    training = prepare(loss, params, data, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed,
+                       validation=validation, metrics=metrics, callbacks=callbacks, early_stopping=early_stopping, dtype=dtype,
+                       threads=threads)
+    return training.run(progress)
+
+
+def prepare(
+    loss: ExprLike, params: Mapping[Any, Any], data: Mapping[Any, Any], *, optimizer: Optimizer, epochs: int,
+    batch_size: int | None = None, shuffle: bool = True, seed: int = 0, validation: Mapping[Any, Any] | None = None,
+    metrics: Mapping[str, ExprLike] | None = None, callbacks: Sequence[Callback] = (), early_stopping: int | None = None,
+    dtype: str = "float64", threads: int = 1,
+) -> Training:
+    """``fit`` up to its first step: everything checked, derived and compiled. ``.fit`` shows it, ``.run()`` trains."""
     loss = _scalar("the loss", as_expr(loss))
     measured = {name: _scalar(f"metric {name!r}", as_expr(e)) for name, e in (metrics or {}).items()}
     epochs = _whole("epochs", epochs, 0)
@@ -108,9 +121,10 @@ def fit(
     check_labels([loss], problem.arrays)
     batch = _batch_size(batch_size, problem)
     held_out = None if validation is None else _validation(validation, problem, loss, dtype)
-    training = _Training(loss, measured, problem, held_out, optimizer, dtype, threads)
-    training.plan(epochs, batch, shuffle, _whole("seed", seed, 0), callbacks, early_stopping)
-    return training.run(progress)
+    seed = _whole("seed", seed, 0)
+    training = Training(loss, measured, problem, held_out, optimizer, dtype, threads)
+    training.plan(epochs, batch, shuffle, seed, callbacks, early_stopping)
+    return training
 
 
 def _scalar(what: str, expr: Expr) -> Expr:
@@ -154,7 +168,7 @@ def _validation(given: Mapping[Any, Any], problem: Problem, loss: Expr, dtype: s
     return arrays
 
 
-class _Training:
+class Training:
     """One run of ``fit``: the compiled loop, its state, and the calls."""
 
     def __init__(self, loss: Expr, metrics: dict[str, Expr], problem: Problem, held_out: dict[str, Array] | None,
@@ -186,7 +200,7 @@ class _Training:
         samples = self.problem.samples
         self.call = {"samples": samples, "batch_size": batch, "shuffle": bool(shuffle) and batch < samples, "seed": seed}
         self.steps_per_epoch = -(-samples // batch)
-        self.losses = np.zeros(epochs)
+        self.losses = np.zeros(0)  # grows with the epochs that a call reaches
         self.columns: dict[str, list[float]] = {}
         self.best: tuple[float, int, dict[str, Array]] | None = None
 
@@ -196,7 +210,7 @@ class _Training:
     def _snapshot(self) -> dict[str, Array]:
         return {name: array.copy() for name, array in self.state.items()}
 
-    def run(self, progress: bool) -> Fit:
+    def run(self, progress: bool = True) -> Fit:
         """All epochs, in compiled calls of about 0.2 s; with callbacks, validation or metrics at most one epoch long."""
         each_epoch = bool(self.callbacks or self.metrics or self.held_out is not None or self.patience is not None)
         total, per_epoch = self.epochs * self.steps_per_epoch, self.steps_per_epoch
@@ -212,7 +226,7 @@ class _Training:
                     if each_epoch:
                         steps = min(steps, per_epoch - done % per_epoch)
                     begun, at_start = time.perf_counter(), self._snapshot()
-                    n = self._advance(done, steps, self.losses[done // per_epoch:])
+                    n = self._advance(done, steps, self._losses(done, steps))
                     seconds = time.perf_counter() - begun
                     if n < steps or not all(np.isfinite(self.state[name]).all() for name in self.learnt):
                         self._fail(done, n, steps, at_start, before)
@@ -234,6 +248,15 @@ class _Training:
         if self.fit.failure is not None:
             warnings.warn(str(self.fit.failure), RuntimeWarning, stacklevel=3)
         return self.fit
+
+    def _losses(self, first: int, steps: int) -> Array:
+        """Where the losses of the epochs of these steps are added up, the first one's so far included."""
+        last = (first + steps - 1) // self.steps_per_epoch
+        if last >= len(self.losses):
+            longer = np.zeros(min(max(2 * len(self.losses), last + 1, 1024), self.epochs))
+            longer[: len(self.losses)] = self.losses
+            self.losses = longer
+        return self.losses[first // self.steps_per_epoch :]
 
     def _advance(self, first: int, steps: int, losses: Array) -> int:
         return int(self.loop(self.state, self.problem.arrays, self.numbers, **self.call, first_step=first, steps=steps, losses=losses))
@@ -281,7 +304,7 @@ class _Training:
         value, node = self._diagnose(bad)
         target = max(bad - 1, 0)
         first, self.state = (done, at_start) if target >= done or before is None else before
-        self._advance(first, target - first, np.zeros(self.epochs + 1))
+        self._advance(first, target - first, np.zeros((target - first) // self.steps_per_epoch + 2))
         epoch = bad // self.steps_per_epoch
         self.fit.epoch = min(epoch, self.epochs)
         kept = f"the parameters of step {target} are kept" if bad else "the initial parameters are kept"
