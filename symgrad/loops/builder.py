@@ -108,7 +108,7 @@ class Builder:
 
     def constant(self, number: Operand, kind: str | None = None, lanes: int = 1) -> Value:
         if isinstance(number, Value):
-            return self.spread(number, lanes)
+            return self.spread(number, max(lanes, number.lanes))
         kind = kind or kind_of(number)
         return self._let(kind, lanes, "constant", (), {"value": _number(number, kind)})
 

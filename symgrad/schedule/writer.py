@@ -88,7 +88,8 @@ class Writer:
         self.groups, self.inlined = form_groups(list(self.outputs.values()), plan, gemms)
         self.group_of = {m: g for g in self.groups for m in g.members}
         # state of the emission
-        self.memo: list[dict[tuple[Expr, Indices], Scalar]] = [{}]
+        self.memo: list[dict[tuple[Expr, Indices], Scalar]] = [{}]  # a dict for each open block
+        self.places: list[dict[tuple[Expr, Indices, int], Index]] = [{}]  # positions read from data, likewise
         self.group: Group | None = None
         self.lane: Value | None = None  # the variable that the lanes run along
         self.mask: Value | None = None
@@ -139,6 +140,8 @@ class Writer:
                 places = self.written.setdefault(node, [])
                 batched = self.plan is not None and node in self.plan.axis
                 assembled = node.op.name in ASSEMBLED
+                if node.op.family == "leaf":
+                    continue  # an input that is handed out: copied from where it is
                 if node not in readers and not (assembled and (batched or not places)):
                     continue
                 if batched:
@@ -303,7 +306,8 @@ class Writer:
     def _stored(self, node: Expr) -> Storage | None:
         """The storage, if the node is to be loaded from it (its own group computes it)."""
         storage = self.storage.get(node)
-        return storage if storage is not None and self.group_of.get(node) is not self.group else None
+        own = self.group_of.get(node) is self.group and node.op.family != "leaf"
+        return None if own else storage
 
     def _operands(self, node: Expr, idx: Indices) -> list[tuple[Expr, Indices]]:
         """What the value of an inlined node is made of, and at which index."""
@@ -328,7 +332,7 @@ class Writer:
             found = [self._known(i, at) for i, at in asked]
             if any(f is None for f in found):
                 return asked
-            wrapped = [self.checked(f, x.shape[first + k], node) for k, f in enumerate(found)]
+            wrapped = tuple(self._wrapped(f, x.shape[first + k], (node, idx, k)) for k, f in enumerate(found))
             return [(x, (*idx[:first], *wrapped, *idx[first + width :]))]
         raise NotImplementedError(f"op {name!r} has no place in the schedule: see symgrad/schedule/writer.py")
 
@@ -338,6 +342,14 @@ class Writer:
         first = min(node.params["axes"]) + x.ndim
         shared = dims.broadcast("gather", *[i.shape for i in indices])
         return first, len(shared), shared
+
+    def _wrapped(self, found: Any, size: Dim, key: tuple[Expr, Indices, int]) -> Index:
+        """:meth:`checked`, once for each place."""
+        for scope in reversed(self.places):
+            if key in scope:
+                return scope[key]
+        self.places[-1][key] = self.checked(found, size, key[0])
+        return self.places[-1][key]
 
     def checked(self, found: Any, size: Dim, node: Expr) -> Index:
         """An index that is read from data: negative ones count from the end, others must be inside."""
@@ -443,10 +455,12 @@ class Writer:
     @contextmanager
     def scope(self) -> Iterator[None]:
         self.memo.append({})
+        self.places.append({})
         try:
             yield
         finally:
             self.memo.pop()
+            self.places.pop()
 
     def _lane_loop(self, extent: Dim, body: Callable[[Index], None], masked_tail: bool = True) -> None:
         """Whole vectors along an axis, then one masked vector for the rest."""
