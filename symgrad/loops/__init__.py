@@ -11,6 +11,7 @@ from __future__ import annotations
 from symgrad.loops.builder import Builder, kind_of
 from symgrad.loops.instructions import INSTRUCTIONS, Instruction
 from symgrad.loops.interpret import interpret
+from symgrad.loops.listing import render_text
 from symgrad.loops.records import (
     Assign,
     BindSize,
@@ -40,5 +41,5 @@ from symgrad.loops.verify import verify
 __all__ = [
     "INSTRUCTIONS", "Assign", "BindSize", "Buffer", "Builder", "Comment", "Copy", "Define", "Fail", "Fill", "Gather",
     "Gemm", "If", "Index", "Instruction", "Let", "Load", "Loop", "Operand", "Program", "Register", "Scatter",
-    "Statement", "Store", "Value", "interpret", "kind_of", "verify",
+    "Statement", "Store", "Value", "interpret", "kind_of", "render_text", "verify",
 ]

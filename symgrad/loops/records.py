@@ -240,3 +240,8 @@ class Program:
     body: list[Statement]
     failures: tuple[str, ...] = ()
     constants: Mapping[Buffer, np.ndarray[Any, Any]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        from symgrad.loops.listing import render_text
+
+        return render_text(self)
