@@ -30,10 +30,12 @@ from symgrad.run import cache as disk
 from symgrad.run import engine
 from symgrad.run.function import Builders, Formula, Function, nest_map
 from symgrad.run.kernel import Kernel, Plan, sizes_of
+from symgrad.run.loop import Loop, LoopLayout
 
-__all__ = ["build", "compile", "expand"]
+__all__ = ["build", "compile", "compile_loop", "expand"]
 
 DTYPES = ("float64", "float32")
+STEP = "step"  # the symbol that a training loop binds to the number of the update
 POINTS = "points"  # the axis of a formula of scalars that is called with arrays
 
 _BUILT_IN = frozenset(OPS)  # a user's own op may mean something else tomorrow: formulas with one are not kept on disk
@@ -117,6 +119,73 @@ def build(formula: Formula, plan: Plan) -> Kernel:
     return kernel
 
 
+def compile_loop(
+    state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, dtype: str = "float64", simplify: bool = True,
+    threads: int = 1, fastmath: bool = False, cache: bool = True, mode: str = "auto",
+) -> Loop:  # fmt: skip
+    """Compiles a training loop: ``state`` maps every symbol that changes to its next value, ``report`` is the loss.
+
+    ``data``: the symbols that minibatches are drawn from, along their leading named dimension. The symbol ``step``
+    (an integer) is the number of the update. See :class:`~symgrad.run.loop.Loop` for calling it.
+    """
+    outputs = {"": report, **{s.name: value for s, value in state.items()}}
+    inputs = (*state, *(s for s in free_symbols(*outputs.values(), *state, *data) if s not in state))
+    formula = Formula(
+        outputs=tuple(outputs.values()), structure=tuple(range(len(outputs))), inputs=inputs, wrt=(), targets=(), dtype=dtype,
+        simplify=simplify, threads=threads, fastmath=fastmath, cache=cache, mode=mode,
+    )  # fmt: skip
+    request = Plan("train", tuple(data), tuple((s.name, s.kind, s.shape) for s in state), None, lambda: outputs)
+    stage = _Stages(formula, request)
+    with stage("key"):
+        key = _key(formula, request)
+    with stage("cache"):
+        entry = disk.default().load(key) if key else None
+        kernel = _load(formula, entry)
+    cached = kernel is not None
+    if kernel is None or stage.shown:
+        stage.show(1, "derived", lambda: _listed(outputs))
+        with stage("simplify"):
+            simple = _simplified(formula, outputs)
+        stage.show(2, "simplified", lambda: _listed(simple))
+        with stage("expand"):
+            expanded = expand(simple)
+        with stage("schedule"):
+            program, layout, words = _scheduled_loop(formula, state, data, expanded)
+        stage.show(3, "scheduled", lambda: "\n".join([*words, str(program)]))
+        stage.show(4, "rendered", lambda: _llvm(program, formula))
+    if kernel is None:
+        with stage("verify"):
+            _verify(program)
+        with stage("compile"):
+            compiled = engine.compile_object({"train": program}, key=key or "once", dtype=dtype, fastmath=fastmath)
+        header = {"words": words, "checks": [], "cost": _cost(outputs, simple), "layout": layout.header()}
+        entry = Kernel.pack(program, compiled, _constants(formula), header)
+        if key:
+            with stage("store"):
+                disk.default().store(key, *entry)
+        with stage("load"):
+            kernel = _load(formula, entry)
+    assert kernel is not None and entry is not None, "what was just compiled can be loaded"
+    kernel.timings, kernel.cached = stage.seconds, cached
+    stage.report(cached)
+    return Loop(kernel, LoopLayout.read(entry[0]["layout"]), dtype, {s: state[s] for s in state})
+
+
+def _scheduled_loop(
+    formula: Formula, state: Mapping[Expr, Expr], data: Sequence[Expr], expanded: Mapping[str, Expr]
+) -> tuple[Program, LoopLayout, list[str]]:  # fmt: skip
+    from symgrad.render.llvm import host_lanes
+    from symgrad.schedule.training import schedule_loop
+
+    step = next((s for s in formula.inputs if s.name == STEP and s not in state), None)
+    following = {s: expanded[s.name] for s in state}
+    itemsize = 8 if formula.dtype == "float64" else 4
+    lanes = host_lanes(formula.dtype)
+    found = schedule_loop(following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize, mode=formula.mode)
+    arrays = tuple((b.name.removeprefix("all."), b.kind, b.shape) for b in found.program.arguments[: found.count])
+    return found.program, LoopLayout(found.state, found.data, arrays, found.dim, found.all_dim, found.epochs_dim), list(found.words)
+
+
 # --- the request -----------------------------------------------------------------------------------
 
 
@@ -147,13 +216,15 @@ def read_request(
 
 
 def _flat(expr: Any) -> tuple[list[Expr], Any]:
-    """Expressions and the structure they stand in."""
-    if isinstance(expr, Mapping):
-        return [as_expr(e) for e in expr.values()], dict(zip(expr, range(len(expr))))
-    if isinstance(expr, (list, tuple)):
-        places = range(len(expr))
-        return [as_expr(e) for e in expr], list(places) if isinstance(expr, list) else tuple(places)
-    return [as_expr(expr)], 0
+    """Expressions, and the nest of sequences and dicts that they stand in."""
+    found: list[Expr] = []
+
+    def place(leaf: Any) -> int:
+        found.append(as_expr(leaf))
+        return len(found) - 1
+
+    nest = nest_map(dict(expr) if isinstance(expr, Mapping) else expr, place)
+    return found, nest
 
 
 def _read_inputs(inputs: Any, found: Sequence[Expr]) -> tuple[Expr, ...]:
@@ -326,7 +397,7 @@ def _only_scalar(formula: Formula, kind: str) -> Expr:
 def _names(formula: Formula, structure: Any, outputs: Sequence[Expr]) -> list[str]:
     """A buffer's name for every output: no input's, and none twice."""
     taken = {s.name for s in formula.inputs}
-    if isinstance(structure, dict):
+    if isinstance(structure, dict) and len(structure) == len(outputs):
         wanted = [key if isinstance(key, str) and key.isidentifier() else f"value{k}" for k, key in enumerate(structure)]
     else:
         wanted = ["value"] if len(outputs) == 1 else [f"value{k}" for k in range(len(outputs))]
@@ -379,8 +450,11 @@ def _simplified(formula: Formula, outputs: dict[str, Expr]) -> dict[str, Expr]:
     if not formula.simplify:
         return outputs
     from symgrad.simplify import simplify
+    from symgrad.simplify.islands import set_store
 
-    return dict(zip(outputs, simplify(list(outputs.values()))))
+    with engine.lock:
+        set_store(disk.Store("island") if formula.cache else None)
+        return dict(zip(outputs, simplify(list(outputs.values()))))
 
 
 def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:

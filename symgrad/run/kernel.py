@@ -121,11 +121,11 @@ class Kernel:
             raise ShapeError(f"{signature} cannot be computed for shapes {shapes}: a size would be negative")
 
         def make(fall: Callable[..., Any]) -> Any:
-            return table.make_builtin(name, entry, content, fall, self._failed, keywords, writer.keys, self)
+            return table.make_builtin(name, entry, content, fall, self.fail, keywords, writer.keys, self)
 
         return make(fallback), make(refused)
 
-    def _failed(self, code: int) -> None:
+    def fail(self, code: int) -> None:
         if code == OUT_OF_MEMORY:
             raise MemoryError
         if code == TOO_LARGE:

@@ -24,14 +24,14 @@ CONTROL = ("samples", "batch_size", "shuffle", "seed", "first_step", "steps")  #
 
 @dataclass(frozen=True)
 class LoopProgram:
-    """``program`` and the names of its arguments: ``state`` (updated in place), ``data`` (all samples), ``numbers``
-    (everything else that the formulas need), then "control" (:data:`CONTROL`), "losses" (one an epoch) and
+    """``program`` and the names of its arguments: ``state`` (updated in place), ``data`` (all samples), what else the
+    formulas need, ``count`` in all, then the constants, "control" (:data:`CONTROL`), "losses" (one an epoch) and
     "done" (steps made). Sizes: the minibatch's dimension (its largest size), the data's, the number of epochs."""
 
     program: Program
     state: tuple[str, ...]
     data: tuple[str, ...]
-    numbers: tuple[str, ...]
+    count: int
     dim: str | None
     all_dim: str
     epochs_dim: str
@@ -56,8 +56,9 @@ def schedule_loop(state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr]
     for s in batched:
         if any(dim in dims.names(d) for d in s.shape[1:]):
             raise ShapeError(f"{s.name}: the batch dimension {dim} can only be the first axis")
-    outputs = {"report": report, **{f"next.{s.name}": value for s, value in state.items()}}
-    inplace = {f"next.{s.name}": s for s in state}
+    changing = {s: value for s, value in state.items() if value is not s}
+    outputs = {"report": report, **{f"next.{s.name}": value for s, value in changing.items()}}
+    inplace = {f"next.{s.name}": s for s in changing}
     gathered = [*batched, *([step] if step is not None else [])]
     writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, gathered=gathered)
     taken = set(writer.sizes())
@@ -65,15 +66,13 @@ def schedule_loop(state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr]
     whole = {s: Buffer(f"all.{s.name}", s.kind, (all_dim, *s.shape[1:]), "input") for s in batched}
     loop = _LoopWriter(writer, step, batched, whole, dim, all_dim, epochs_dim)
     loop.write()
-    inputs = [s for s in writer.inputs if s not in state]
-    arguments = (
-        *(writer.inputs[s] for s in state), *whole.values(), *(writer.inputs[s] for s in inputs),
-        *writer.constants, loop.control, loop.losses, loop.done,
-    )  # fmt: skip
+    inputs = [s for s in writer.inputs if s not in changing]
+    first = (*(writer.inputs[s] for s in changing), *whole.values(), *(writer.inputs[s] for s in inputs))
+    arguments = (*first, *writer.constants, loop.control, loop.losses, loop.done)
     sizes = (*dict.fromkeys((*writer.sizes(), *([dim] if dim else []))), all_dim, epochs_dim)
     program = Program("train", arguments, tuple(writer.scratch), sizes, writer.b.body, tuple(writer.failures), writer.constants)
     return LoopProgram(
-        program, tuple(s.name for s in state), tuple(s.name for s in batched), tuple(s.name for s in inputs), dim, all_dim, epochs_dim, tuple(words)
+        program, tuple(s.name for s in changing), tuple(s.name for s in batched), len(first), dim, all_dim, epochs_dim, tuple(words)
     )
 
 

@@ -1,0 +1,118 @@
+"""The Loop object: a compiled training loop, many updates in one call."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from symgrad import dims
+from symgrad.dims import Shape
+from symgrad.errors import ShapeError
+from symgrad.run.kernel import Kernel, element_type
+
+__all__ = ["Loop", "LoopLayout"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class LoopLayout:
+    """What the arguments of a loop's kernel are. ``arrays``: name, kind and shape of every state, batched and
+    other input, in the kernel's order; ``dim``, ``all_dim``, ``epochs_dim``: the sizes that the loop itself sets."""
+
+    state: tuple[str, ...]
+    data: tuple[str, ...]
+    arrays: tuple[tuple[str, str, Shape], ...]
+    dim: str | None
+    all_dim: str
+    epochs_dim: str
+
+    def header(self) -> dict[str, Any]:
+        """For the disk cache."""
+        return asdict(self)
+
+    @staticmethod
+    def read(header: Mapping[str, Any]) -> LoopLayout:
+        arrays = tuple((name, kind, tuple(shape)) for name, kind, shape in header["arrays"])
+        return LoopLayout(tuple(header["state"]), tuple(header["data"]), arrays, header["dim"], header["all_dim"], header["epochs_dim"])
+
+
+class Loop:
+    """Runs many updates in one compiled call: shuffle, minibatch, loss, gradient, update.
+
+    ``formulas``: parameter → its update, ``timings``: seconds per stage, ``schedule``: the kernels in words.
+    """
+
+    def __init__(self, kernel: Kernel, layout: LoopLayout, dtype: str, formulas: Any) -> None:
+        self.kernel, self.layout, self.dtype, self.formulas = kernel, layout, dtype, formulas
+        self.timings, self.schedule, self.cached = kernel.timings, kernel.words, kernel.cached
+        self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(kernel.address)
+
+    def __call__(
+        self, state: Mapping[str, Array], data: Mapping[str, Array], numbers: Mapping[str, Any], *,
+        samples: int, batch_size: int, shuffle: bool, seed: int, first_step: int, steps: int, losses: Array,
+    ) -> int:  # fmt: skip
+        """Makes ``steps`` updates from number ``first_step`` on; returns how many were made.
+
+        ``state`` arrays (contiguous, of the loop's dtype) are updated in place. ``losses[k]`` gains the
+        sample-weighted mean of the losses before the updates of epoch k, counted from that of ``first_step``.
+        At the first loss that is not finite the loop stops, with the state as it was before that update.
+        """
+        kept = {name: state[name].copy() for name in self.layout.state}
+        own = np.zeros(len(losses), self.dtype)
+        made = self._call(state, data, numbers, (samples, batch_size, bool(shuffle), seed, first_step, steps), own)
+        losses += own
+        if made < steps:  # back to where the loss was still finite: the loop is deterministic
+            for name, array in kept.items():
+                state[name][...] = array
+            self._call(state, data, numbers, (samples, batch_size, bool(shuffle), seed, first_step, made), np.zeros_like(own))
+        return made
+
+    def _call(self, state: Mapping[str, Array], data: Mapping[str, Array], numbers: Mapping[str, Any], control: Sequence[int], losses: Array) -> int:
+        layout = self.layout
+        samples, batch_size = control[0], control[1]
+        done = np.zeros(1, np.int64)
+        arrays: list[Array] = []
+        sizes = {layout.all_dim: samples, layout.epochs_dim: len(losses)}
+        if layout.dim is not None:
+            sizes[layout.dim] = min(batch_size, samples)
+        for name, kind, shape in layout.arrays:
+            wanted = np.dtype(element_type(kind, self.dtype))
+            if name in layout.state:
+                array = state[name]
+                if array.dtype != wanted or not array.flags.c_contiguous or not array.flags.writeable:
+                    raise TypeError(f"state {name!r} must be a writeable contiguous array of {wanted}")
+            else:
+                source = next(group[name] for group in (data, state, numbers) if name in group)
+                array = np.ascontiguousarray(source, dtype=wanted).reshape(np.shape(source))
+            self._check(name, array, shape, sizes)
+            arrays.append(array)
+        for position, constant in sorted(self.kernel.constants.items()):
+            assert position == len(arrays)
+            arrays.append(constant)
+        arrays += [np.array([_signed(int(c)) for c in control], np.int64), losses, done]
+        buffers = np.array([a.ctypes.data for a in arrays], np.uintp)
+        numbers_of = np.array([sizes[s] for s in self.kernel.sizes], np.int64)
+        code = self._run(buffers.ctypes.data, numbers_of.ctypes.data)
+        if code:
+            self.kernel.fail(code)
+        return int(done[0])
+
+    def _check(self, name: str, array: Array, shape: Shape, sizes: dict[str, int]) -> None:
+        if len(shape) != array.ndim:
+            raise ShapeError(f"{name} has shape {array.shape}, {dims.format_shape(shape)} is wanted")
+        for dim, size in zip(shape, array.shape):
+            if isinstance(dim, str) and dim.isidentifier():
+                sizes.setdefault(dim, size)
+            if dims.evaluate(dim, sizes) != size:
+                raise ShapeError(f"{name} has shape {array.shape}, {dims.format_shape(shape)} is wanted with {sizes}")
+
+
+def _signed(word: int) -> int:
+    """Any seed as 64 bits."""
+    word &= 2**64 - 1
+    return word - 2**64 if word >= 2**63 else word
