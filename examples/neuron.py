@@ -22,11 +22,11 @@ f = sg.compile(neuron)
 output, gradient = f.value_and_grad(**values)
 
 print(f"o = {neuron}\n")
-print(f"{'':4}{'formula':44}{'symgrad':>10}{'by hand':>10}")
-print(f"{'o':4}{'':44}{output:10.6f}{o:10.6f}")
+print(f"{'':4}{'formula':50}{'symgrad':>10}{'by hand':>10}")
+print(f"{'o':4}{'':50}{output:10.6f}{o:10.6f}")
 for symbol in f.inputs:
     name = symbol.name
-    print(f"{name:4}{'do/d' + name + ' = ' + str(sg.grad(neuron, symbol)):44}{gradient[name]:10.6f}{by_hand[name]:10.6f}")
+    print(f"{name:4}{'do/d' + name + ' = ' + str(sg.grad(neuron, symbol)):50}{gradient[name]:10.6f}{by_hand[name]:10.6f}")
     assert abs(gradient[name] - by_hand[name]) < 1e-15
 
 # Any node can be differentiated by, intermediate ones too; a node that is used twice gets the sum.

@@ -112,10 +112,11 @@ def digits(seed: int) -> Dataset:
 def _names_and_targets(table: Table, target: str, task: str) -> tuple[str, Array, list[str]]:
     """The task, the targets as numbers, and the names of classes."""
     texts = table.column(target)
+    values: Array | None
     try:
         values = np.array([float(t) for t in texts])
     except ValueError:
-        values = None  # type: ignore[assignment]
+        values = None
     distinct = sorted(set(texts)) if values is None else sorted(set(values.tolist()))
     if task == "auto":
         # Whole numbers of few values are classes; everything else that reads as numbers is a quantity.

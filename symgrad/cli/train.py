@@ -172,11 +172,11 @@ def _write(out: str, dataset: Dataset, net: Any, settings: Settings, fit: Any, o
 
     stem = os.path.splitext(os.path.basename(dataset.name))[0] or "model"
     path = os.path.join(out, f"{stem}.npz")
-    extra = {"input_centre": dataset.centre, "input_scale": dataset.scale, "target_centre": np.array(dataset.target_centre),
+    extra: dict[str, Any] = {"input_centre": dataset.centre, "input_scale": dataset.scale, "target_centre": np.array(dataset.target_centre),
              "target_scale": np.array(dataset.target_scale), "features": np.array(dataset.features, dtype=np.str_),
              "classes": np.array(dataset.classes, dtype=np.str_), "activation": np.array(net.activation.name)}
     with open(path, "wb") as file:
-        np.savez(file, **fit.params, **extra)
+        np.savez(file, **{**fit.params, **extra})
     click.echo(f"\nWritten\n  {path}  parameters {', '.join(fit.params)}, and the scaling of the inputs")
     try:
         for name, figure, what in _pictures(dataset, net, fit, outputs):
