@@ -12,14 +12,14 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from llvmlite import binding, ir
 
-from symgrad.render.vector_math import exponential, hyperbolic, trigonometric
+from symgrad.render.vector_math import errorfunction, exponential, hyperbolic, inverse, power, trigonometric
 from symgrad.render.vector_math.lanes import Lanes, type_name
-from symgrad.render.vector_math.libm import LIBM, by_lane, libm_function
+from symgrad.render.vector_math.libm import LIBM, libm_function
 
 __all__ = ["FUNCTIONS", "has_fused_multiply_add", "math_function"]
 
@@ -47,11 +47,22 @@ FUNCTIONS: dict[str, Definition] = {
     "sin":   Definition(trigonometric.sin, float32=True, needs_fused=True),
     "cos":   Definition(trigonometric.cos, float32=True, needs_fused=True),
     "tan":   Definition(trigonometric.tan, float32=True, needs_fused=True),
+    "asin":  Definition(inverse.asin),
+    "acos":  Definition(inverse.acos),
+    "atan":  Definition(inverse.atan),
+    "atan2": Definition(inverse.atan2, arity=2, inline=False),
+    "sinh":  Definition(hyperbolic.sinh, float32=True),
+    "cosh":  Definition(hyperbolic.cosh, float32=True),
     "tanh":  Definition(hyperbolic.tanh, float32=True),
+    "asinh": Definition(hyperbolic.asinh),
+    "acosh": Definition(hyperbolic.acosh),
+    "atanh": Definition(hyperbolic.atanh),
+    "erf":   Definition(errorfunction.erf, float32=True),
+    "erfc":  Definition(errorfunction.erfc, float32=True),
+    "pow":   Definition(power.pow, arity=2, inline=False),
+    "powi":  Definition(power.powi, float32=True, parameters=("exponent",)),
+    "hypot": Definition(power.hypot, arity=2),
 }
-
-
-FUNCTIONS.update({name: Definition(partial(by_lane, name), arity) for name, arity in LIBM.items() if name not in FUNCTIONS})
 
 
 @cache
@@ -102,7 +113,7 @@ def math_function(module: Any, name: str, type: Any, *, fused: bool | None = Non
         builder = ir.IRBuilder(function.append_basic_block())
         arguments = [Lanes(builder, argument, fused) for argument in function.args]
         element = type.element if isinstance(type, ir.VectorType) else type
-        own = definition.float32 and isinstance(type, ir.VectorType) and (fused or not definition.needs_fused)
+        own = definition.float32 and (fused or not definition.needs_fused) and not (element is type and name in LIBM)
         if isinstance(element, ir.FloatType) and not own:
             result = _through_double(module, name, arguments, parameters)
         else:

@@ -28,7 +28,7 @@ from symgrad.render.vector_math.lanes import (
     two_sum,
 )
 
-__all__ = ["LN2", "exp", "expm1", "exp_parts", "half_expm1", "log", "log1p"]
+__all__ = ["EXP", "LN2", "exp", "exp_of_reduced", "exp_parts", "expm1", "log", "log1p", "reduce_by_ln2", "scaled_expm1", "split_exponent"]
 
 LOG2_E = 1.4426950408889634
 INFINITY, NAN = float("inf"), float("nan")
@@ -81,28 +81,35 @@ def exp(x: Lanes) -> Lanes:
     return scale_by_power(p, n)
 
 
-def exp_parts(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(n, p) with exp(x) = 2**n * p and p in [0.7, 1.42]; for abs(x) below 1e3 (float: 100) or so."""
+def exp_parts(x: Lanes, low: Lanes | None = None) -> tuple[Lanes, Lanes]:
+    """(n, p) with exp(x + low) = 2**n * p and p in [0.7, 1.42]; for abs(x) below 1e3 (float: 100) or so, and low below its last bit."""
     n, r = reduce_by_ln2(x)
-    return n, fma(r, fma(r, polynomial(r, EXP[x.format]), 1.0), 1.0)
+    if low is not None:
+        r = r + low
+    return n, exp_of_reduced(r)
 
 
-def half_expm1(x: Lanes) -> Lanes:
-    """expm1(x)/2 for x from -40 (float: -20) on, finite where exp(x) overflows by less than a factor of 2."""
+def exp_of_reduced(r: Lanes) -> Lanes:
+    """exp(r) for abs(r) <= log(2)/2."""
+    return fma(r, fma(r, polynomial(r, EXP[r.format]), 1.0), 1.0)
+
+
+def expm1(x: Lanes) -> Lanes:
+    low, high = {DOUBLE: (-40.0, 710.0), FLOAT: (-20.0, 89.0)}[x.format]
+    return select(absolute(x) < 2.0**-54, x, scaled_expm1(clamp(x, low, high), 1) * 2.0)
+
+
+def scaled_expm1(x: Lanes, shift: int) -> Lanes:
+    """expm1(x) / 2**shift for x from -40 (float: -20) on: finite where exp(x) overflows by less than that factor."""
     n, r = reduce_by_ln2(x)
-    scale = power_of_two(n - 1)
-    offset = scale - 0.5
+    scale = power_of_two(n - shift)
+    offset = scale - 0.5**shift
     total = fma(scale, r, offset)
     error = fma(scale, r, offset - total)  # n = 0: offset is 0; else abs(offset) > abs(scale*r), as in fast_two_sum
     return total + fma(scale, r * r * polynomial(r, EXPM1[x.format]), error)
 
 
-def expm1(x: Lanes) -> Lanes:
-    low, high = {DOUBLE: (-40.0, 710.0), FLOAT: (-20.0, 89.0)}[x.format]
-    return select(absolute(x) < 2.0**-54, x, half_expm1(clamp(x, low, high)) * 2.0)
-
-
-def _split(x: Lanes, bias: float = 0.0) -> tuple[Lanes, Lanes, Lanes]:
+def split_exponent(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """(k, biased, m): x = 2**k * m for a positive normal x, m in [sqrt(1/2), sqrt(2)), k as a number and as a biased exponent."""
     form = x.format
     root = {DOUBLE: 0x3FE6A09E667F3BCD, FLOAT: 0x3F3504F3}[form]  # sqrt(1/2)
@@ -130,7 +137,7 @@ def log(x: Lanes) -> Lanes:
     form = x.format
     tiny = x < form.smallest
     shift = 54.0 if form is DOUBLE else 25.0
-    k, _, m = _split(select(tiny, x * 2.0**shift, x))
+    k, _, m = split_exponent(select(tiny, x * 2.0**shift, x))
     k = select(tiny, k - shift, k)
     d = _log_core(m - 1.0, k)
     y = fma(k, LN2[form].high, d)
@@ -141,7 +148,7 @@ def log(x: Lanes) -> Lanes:
 def log1p(x: Lanes) -> Lanes:
     form = x.format
     u, error = two_sum(x.like(1.0), x)
-    k, biased, m = _split(u)
+    k, biased, m = split_exponent(u)
     direct = k.equals(0.0)
     scaled = error * ((2 * form.bias - biased) << form.mantissa).real()
     low = select(direct, 0.0, select(x < 2.0 ** (form.mantissa + 8), scaled, 0.0))

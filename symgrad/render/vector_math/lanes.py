@@ -138,6 +138,10 @@ class Lanes:
     def __gt__(self, other: Number) -> Lanes: return self._compare(">", other)
     def __ge__(self, other: Number) -> Lanes: return self._compare(">=", other)
     def equals(self, other: Number) -> Lanes: return self._compare("==", other)
+    def negative(self) -> Lanes:
+        """Whether the sign bit is set: of -0 too."""
+        return self.bits() < 0
+
     def is_nan(self) -> Lanes: return self._new(self.builder.fcmp_unordered("uno", self.value, self.value))
 
     def bits(self) -> Lanes:

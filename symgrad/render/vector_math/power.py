@@ -1,0 +1,110 @@
+"""pow, powi and hypot on lanes.
+
+pow(x, y) = exp(y*log(x)) with log(x) as a sum of two numbers, good to 68 bits or so: the exponent magnifies its relative error by
+up to 745. Special cases as in IEEE 754-2008, 9.2.1.
+"""
+
+from __future__ import annotations
+
+from symgrad.render.vector_math.exponential import LN2, exp_parts, split_exponent
+from symgrad.render.vector_math.lanes import (
+    DOUBLE,
+    FLOAT,
+    Lanes,
+    absolute,
+    clamp,
+    exact_product,
+    fast_two_sum,
+    fma,
+    polynomial,
+    scale_by_power,
+    select,
+    sqrt,
+)
+
+__all__ = ["hypot", "pow", "powi"]
+
+INFINITY, NAN = float("inf"), float("nan")
+TWO_THIRDS, TWO_THIRDS_LOW = 0.6666666666666666, 3.700743415417188e-17
+# (log((1 + s)/(1 - s)) - 2s - 2s**3/3)/s**5 in s**2, weight s**4/2: 2**-73.5
+LOG_REST = (0.3999999999999998, 0.2857142857144521, 0.2222222221751144, 0.1818181887338883, 0.15384556660917353, 0.13336325517837302,
+            0.11674653736265538, 0.1199038868465695)
+
+
+def pow(x: Lanes, y: Lanes) -> Lanes:
+    a = absolute(x)
+    high, low = _log_of_positive(a)
+    # 0, infinity and NaN: their logarithm is what decides
+    high = select((a > 0.0) & (a < INFINITY), high, select(a.equals(0.0), x.like(-INFINITY), a))
+    product, error = exact_product(y, high)
+    ordinary = absolute(product) < 1000.0
+    n, p = exp_parts(clamp(product, -746.0, 710.0), select(ordinary, fma(y, low, error), 0.0))
+    magnitude = scale_by_power(p, n)
+    whole = y.call("floor").equals(y)
+    half = y * 0.5
+    odd = whole & ~half.call("floor").equals(half)
+    signed = select(odd & x.negative(), -magnitude, magnitude)
+    result = select((x < 0.0) & ~whole & (x > -INFINITY), NAN, signed)
+    result = select(y.is_nan(), y, result)
+    one = y.equals(0.0) | x.equals(1.0) | (x.equals(-1.0) & absolute(y).equals(INFINITY))
+    return select(one, 1.0, result)
+
+
+def _log_of_positive(a: Lanes) -> tuple[Lanes, Lanes]:
+    """log(a) as a sum, for positive finite a; s = f/(2 + f) and its cube as sums as well."""
+    tiny = a < DOUBLE.smallest
+    k, _, m = split_exponent(select(tiny, a * 2.0**54, a))
+    k = select(tiny, k - 54.0, k)
+    f = m - 1.0
+    bottom = m + 1.0
+    bottom_low = f - (bottom - 2.0)
+    s = f / bottom
+    product, error = exact_product(s, bottom)
+    s_low = ((f - product - error) - s * bottom_low) / bottom
+    z, z_low = exact_product(s, s)
+    z_low = fma(s + s, s_low, z_low)
+    cube, cube_low = exact_product(s, z)  # s**3
+    cube_low = cube_low + fma(s, z_low, s_low * z)
+    third, third_low = exact_product(cube, cube.like(TWO_THIRDS))
+    third_low = third_low + fma(cube, TWO_THIRDS_LOW, cube_low * TWO_THIRDS)
+    rest = cube * z * polynomial(z, LOG_REST)
+    # k*log(2) + 2s + 2s**3/3 + rest, the largest first (k = 0: the first is 0)
+    total, low = fast_two_sum(k * LN2[DOUBLE].high, s + s)
+    total, low_2 = fast_two_sum(total, third)
+    return fast_two_sum(total, (low + low_2) + (fma(k, LN2[DOUBLE].low, s_low + s_low) + (third_low + rest)))
+
+
+def powi(x: Lanes, exponent: int) -> Lanes:
+    """x**exponent for a whole number, by repeated squaring; beyond the fourth power the rounding errors are carried along."""
+    if exponent == 0:
+        return x.like(1.0)
+    base = x if exponent > 0 else 1.0 / x
+    if exponent in (1, -1):
+        return base
+    if exponent in (2, 3, 4, -2):
+        square = base * base
+        return square * base if exponent == 3 else square * square if exponent == 4 else square
+    if x.format is FLOAT:
+        return powi(x.to_double(), exponent).to_float()
+    product, error = exact_product(base, x)
+    base_low = x.like(0.0) if exponent > 0 else (1.0 - product - error) * base
+    high, low = base, base_low
+    for bit in bin(abs(exponent))[3:]:
+        square, error = exact_product(high, high)
+        high, low = square, fma(high + high, low, error)
+        if bit == "1":
+            product, error = exact_product(high, base)
+            high, low = product, fma(low, base, fma(high, base_low, error))
+    return select(absolute(low) < INFINITY, high + low, high)  # where high has overflowed, low is no number
+
+
+def hypot(x: Lanes, y: Lanes) -> Lanes:
+    """sqrt(x**2 + y**2); both are scaled by a power of two where the larger is so far from 1 that a square would overflow or underflow."""
+    a, b = absolute(x), absolute(y)
+    larger = select(a > b, a, b)
+    huge, small = larger > 2.0**500, larger < 2.0**-450
+    one, up, down = x.like(1.0), x.like(2.0**600), x.like(2.0**-600)
+    scale, back = select(huge, down, select(small, up, one)), select(huge, up, select(small, down, one))
+    a_scaled, b_scaled = a * scale, b * scale
+    root = sqrt(fma(a_scaled, a_scaled, b_scaled * b_scaled)) * back
+    return select(a.equals(INFINITY) | b.equals(INFINITY), INFINITY, root)
