@@ -20,8 +20,10 @@ ALGEBRAIC = frozenset({
     "add", "sub", "mul", "div", "neg", "square", "pow", "sqrt", "exp", "log", "abs", "sign",
     "sin", "cos", "tan", "sinh", "cosh", "nonnegative", "to_real",
 })  # fmt: skip
-MAX_TERMS = 200  # that expanding may make, for the passes that expand
+MAX_TERMS = 200  # that bringing to one fraction may make
+MAX_EXPANDED = 60  # terms that are multiplied out
 MAX_FACTORED = 24  # terms of a polynomial that is factored
+MAX_TRIGONOMETRIC = 24  # operations in which identities of sin and cos are looked for
 MAX_LEAVES = 12
 MAX_POWER = 20
 _ASSUMPTIONS = {"positive": {"positive": True}, "nonnegative": {"nonnegative": True}, "probability": {"nonnegative": True}}
@@ -86,8 +88,12 @@ def candidates(roots: Sequence[Expr], leaves: Sequence[Expr], ranges: Sequence[s
     known = {s: node for node, s in symbols.items()} | opaque
     terms = max(map(expanded_terms, roots))
     found: list[list[Expr]] = []
+    seen: list[list[Any]] = []
     for run in _passes(sympy, originals, terms, len(leaves)):
         forms = run()
+        if forms in seen:
+            continue
+        seen.append(forms)
         for shared in (False, True):
             try:
                 found.append(_read(sympy, forms, known, shared))
@@ -110,32 +116,46 @@ def _number(sympy: Any, node: Expr, opaque: dict[Any, Expr]) -> Any:
 
 
 def _passes(sympy: Any, forms: list[Any], terms: int, leaves: int) -> list[Callable[[], list[Any]]]:
-    """The passes that are cheap enough for these forms, each from the forms to new ones."""
+    """The passes that are cheap enough for these forms and have something to do, each giving new forms."""
 
     def each(f: Callable[[Any], Any]) -> Callable[[], list[Any]]:
         return lambda: [f(form) for form in forms]
 
-    passes = [lambda: forms, each(sympy.factor_terms), each(lambda e: sympy.powsimp(sympy.factor_terms(e)))]
-    if any(e.has(sympy.log) for e in forms):
+    def powers(e: Any) -> Any:
+        return sympy.powsimp(e) if _has_powers(sympy, e) else e
+
+    passes = [lambda: forms, each(sympy.factor_terms), each(lambda e: powers(sympy.factor_terms(e)))]
+    if any(len(e.atoms(sympy.log)) > 1 for e in forms):
         passes.append(each(sympy.logcombine))
     if terms > MAX_TERMS or leaves > MAX_LEAVES:
         return passes
     passes.append(each(lambda e: sympy.factor_terms(sympy.together(e))))
     passes.append(each(sympy.cancel))
-    passes.append(each(lambda e: sympy.powsimp(sympy.factor_terms(sympy.expand(e)))))
-    if any(e.has(sympy.sin, sympy.cos, sympy.tan) for e in forms):
-        passes.append(each(lambda e: sympy.factor_terms(sympy.trigsimp(e))))
-    if any(e.has(sympy.sinh, sympy.cosh) for e in forms):
-        passes.append(each(lambda e: sympy.factor_terms(sympy.trigsimp(e))))
+    if terms <= MAX_EXPANDED:
+        passes.append(each(lambda e: powers(sympy.factor_terms(sympy.expand(e)))))
+    if any(_has_identities(sympy, e) for e in forms):
+        passes.append(each(lambda e: sympy.factor_terms(sympy.trigsimp(e)) if _has_identities(sympy, e) else e))
     if terms <= MAX_FACTORED:
         passes.append(each(sympy.factor))
     return passes
 
 
+def _has_powers(sympy: Any, e: Any) -> bool:
+    """Whether exponents could be gathered."""
+    return len(e.atoms(sympy.exp)) > 1 or any(not p.exp.is_Integer for p in e.atoms(sympy.Pow))
+
+
+def _has_identities(sympy: Any, e: Any) -> bool:
+    """Whether trigonometric or hyperbolic identities could apply: two functions, or one twice."""
+    functions = e.atoms(sympy.sin, sympy.cos, sympy.tan, sympy.sinh, sympy.cosh)
+    found = len(functions) > 1 or any(e.count(f) > 1 or e.has(f**2) for f in functions)
+    return found and e.count_ops() <= MAX_TRIGONOMETRIC
+
+
 def _read(sympy: Any, forms: list[Any], known: Mapping[Any, Expr], shared: bool) -> list[Expr]:
     reader = _Reader(dict(known))
     if shared:
-        definitions, forms = sympy.cse(forms, symbols=sympy.numbered_symbols("shared"))
+        definitions, forms = sympy.cse(forms, symbols=sympy.numbered_symbols("y"))
         for symbol, form in definitions:
             reader.done[symbol] = reader.read(form)
     return [reader.read(form) for form in forms]

@@ -5,7 +5,7 @@ activations, branches) are symbols with what is known about their range. Its for
 is remembered, on disk too, and SymPy is imported only for an island never seen before. A new form is taken
 only if our cost model says that it is cheaper and it agrees with the old one (see ``agreement``).
 
-The budget is a count: operations an island, islands a call. A wall-clock limit is the last line of defence.
+The budget is a count: operations an island, operations a call. A wall-clock limit is the last line of defence.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from symgrad.simplify.rewriting import fit, with_args
 __all__ = ["Store", "set_store", "simplify_islands"]
 
 MAX_OPERATIONS = 40  # an island
-MAX_ISLANDS = 24  # that SymPy sees in one call; the others stay as they are
-SECONDS = 4.0  # an island; only when SymPy hangs
+MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
+MAX_CONES = 100  # outputs of a large region that are looked at one by one
+SECONDS = 10.0  # an island; only when SymPy hangs
 _REVISION = 1  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
+Tidy = Callable[[list[Expr]], list[Expr]]
 Report = dict[str, Any]
 
 
@@ -53,10 +55,13 @@ def set_store(store: Store | None) -> None:
     _store = store
 
 
-def simplify_islands(roots: Sequence[Expr], cost: CostModel = default_cost, report: Report | None = None) -> list[Expr]:
+def simplify_islands(
+    roots: Sequence[Expr], cost: CostModel = default_cost, report: Report | None = None, tidy: Tidy | None = None
+) -> list[Expr]:
     """The roots with every island in its cheapest form.
 
-    ``cost``: weighted operations of a sequence of roots. ``report`` receives ``islands`` (how many were looked at),
+    ``cost``: weighted operations of a sequence of roots. ``tidy``: the local rules, which SymPy's forms go through before
+    they are compared. ``report`` receives ``islands`` (how many were looked at),
     ``remembered`` (answered without SymPy), ``simplified``, and ``unsimplified``: reasons and how often.
 
     >>> import symgrad as sg
@@ -67,7 +72,7 @@ def simplify_islands(roots: Sequence[Expr], cost: CostModel = default_cost, repo
     tally = _Tally(report if report is not None else {})
     new: dict[Expr, tuple[Island, Expr]] = {}
     for island in _find(roots, tally):
-        forms = _simplified(island, cost, tally)
+        forms = _simplified(island, cost, tidy or list, tally)
         if forms is not None:
             new.update({old: (island, form) for old, form in zip(island.outputs, forms) if form is not None})
     if not new:
@@ -81,7 +86,7 @@ class _Tally:
     def __init__(self, report: Report) -> None:
         self.report = report
         report.update({"islands": 0, "remembered": 0, "simplified": 0, "unsimplified": {}})
-        self.left = MAX_ISLANDS
+        self.left = MAX_SEEN
 
     def add(self, what: str) -> None:
         self.report[what] += 1
@@ -196,7 +201,7 @@ def _find(roots: Sequence[Expr], tally: _Tally) -> list[Island]:
 
 def _cones(outputs: list[Expr], inside: set[Expr], tally: _Tally) -> list[Island]:
     found = []
-    for output in outputs[: 4 * MAX_ISLANDS]:
+    for output in outputs[:MAX_CONES]:
         cone, stack = {output}, [output]
         while stack and len(cone) <= MAX_OPERATIONS:
             for a in stack.pop().args:
@@ -213,7 +218,7 @@ def _cones(outputs: list[Expr], inside: set[Expr], tally: _Tally) -> list[Island
 # --- simplifying -----------------------------------------------------------------------------------
 
 
-def _simplified(island: Island, cost: CostModel, tally: _Tally) -> list[Expr | None] | None:
+def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> list[Expr | None] | None:
     """New forms of the outputs over the placeholders (``None`` where one stays), or ``None``."""
     if island.operations < 2 or island.is_plain():
         return None
@@ -222,11 +227,11 @@ def _simplified(island: Island, cost: CostModel, tally: _Tally) -> list[Expr | N
     if record is not None:
         tally.add("remembered")
     else:
-        if tally.left <= 0:
-            tally.refuse(f"more than {MAX_ISLANDS} islands")
+        if tally.left < island.operations:
+            tally.refuse(f"more than {MAX_SEEN} operations in one call")
             return None
-        tally.left -= 1
-        record = _decide(island, cost)
+        tally.left -= island.operations
+        record = _decide(island, cost, tidy)
         if "temporary" in record:
             tally.left = 0  # SymPy hangs: no second one
         else:
@@ -239,7 +244,7 @@ def _simplified(island: Island, cost: CostModel, tally: _Tally) -> list[Expr | N
     return [new if new is not old else None for old, new in zip(island.forms, forms)]
 
 
-def _decide(island: Island, cost: CostModel) -> dict[str, Any]:
+def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
     """The cheapest forms that agree; or why there are none."""
     import sympy  # noqa: F401  (here, so that the wall-clock limit does not count it)
 
@@ -252,7 +257,7 @@ def _decide(island: Island, cost: CostModel) -> dict[str, Any]:
     best, price = list(island.forms), cost(island.forms)
     refused = ""
     checked: dict[tuple[int, Expr], str] = {}
-    for choice in _choices(found, island.forms):
+    for choice in _choices([tidy(list(forms)) for forms in dict.fromkeys(map(tuple, found))], island.forms):
         trial = [new if new is not None else old for new, old in zip(choice, best)]
         if cost(trial) >= price or any(t.kind == "boolean" for t in trial):
             continue
@@ -365,7 +370,8 @@ def _put_back(roots: Sequence[Expr], new: dict[Expr, tuple[Island, Expr]]) -> li
     for node in topological(*roots):
         if node in new:
             island, form = new[node]
-            fitted = fit(_filled(form, dict(zip(island.placeholders, (done[leaf] for leaf in island.leaves)))), node)
+            entering = {p: done[leaf] for p, leaf in zip(island.placeholders, island.leaves) if leaf in done}  # those below this output
+            fitted = fit(_filled(form, entering), node)
             if fitted is not None:
                 done[node] = fitted
                 continue
