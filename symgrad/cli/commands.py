@@ -19,6 +19,20 @@ class _Commands(click.Group):
         return list(self.commands)
 
 
+class _OnFormula(click.Command):
+    """A command whose argument is a formula: ``-x**2`` is one, not an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = {text for p in self.get_params(ctx) for text in p.opts}
+        for i, text in enumerate(args):
+            if text == "--":
+                break
+            if text.startswith("-") and not text.startswith("--") and text not in options:
+                args = [*args[:i], *args[i + 1 :], "--", text]
+                break
+        return super().parse_args(ctx, args)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="symgrad")
 def cli() -> None:
@@ -60,7 +74,7 @@ _SHAPE = click.option("--shape", "shapes", multiple=True, metavar="NAME=SIZES", 
 _DTYPE = click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
 
 
-@cli.command()
+@cli.command(cls=_OnFormula)
 @click.argument("expression")
 @click.option("--wrt", metavar="NAMES", help="Symbols, separated by commas; by default all.")
 @click.option("--latex", is_flag=True, help="LaTeX instead of text.")
@@ -83,7 +97,7 @@ def grad(expression: str, wrt: str | None, latex: bool, shapes: tuple[str, ...])
             click.echo(f"df/d{symbol.name} = {derivative}")
 
 
-@cli.command()
+@cli.command(cls=_OnFormula)
 @click.argument("expression")
 @click.option("--to", "language", type=click.Choice(["python", "llvm"]), default="python", show_default=True, help="What to generate.")
 @click.option("--wrt", metavar="NAMES", help="Symbols to differentiate by, separated by commas; by default all.")
