@@ -189,15 +189,17 @@ class Cache:
 class Store:
     """Short texts by key, on disk: what simplification remembers of its islands."""
 
-    def __init__(self, cache: Cache, kind: str) -> None:
-        self._cache, self._kind = cache, kind
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
 
     def load(self, key: str) -> str | None:
-        entry = self._cache.load(digest([self._kind, key, versions()]))
+        """The text under a key."""
+        entry = default().load(digest([self._kind, key, versions()]))
         return None if entry is None else entry[1][0].decode()
 
     def store(self, key: str, value: str) -> None:
-        self._cache.store(digest([self._kind, key, versions()]), {"kind": self._kind}, [value.encode()])
+        """Keeps a text."""
+        default().store(digest([self._kind, key, versions()]), {"kind": self._kind}, [value.encode()])
 
 
 # --- the folder ------------------------------------------------------------------------------------
@@ -226,8 +228,11 @@ os.register_at_fork(after_in_child=_renew_guard)
 def _user_folder() -> str | None:
     from platformdirs import user_cache_dir
 
-    folder = user_cache_dir("symgrad", appauthor=False)
-    return folder if os.path.isabs(folder) else None  # "~/.cache" stays as it is where there is no home
+    try:
+        folder = user_cache_dir("symgrad", appauthor=False)
+    except RuntimeError:  # there is no home
+        return None
+    return folder if os.path.isabs(folder) else None  # older platformdirs leave "~/.cache" as it is
 
 
 def _prepare(folder: Path) -> str:

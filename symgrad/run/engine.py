@@ -81,10 +81,11 @@ class Library:
             llvm, machine = _llvm()
             if blas:
                 provide_blas()
+            self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+            # Only now are the process's own symbols known to LLVM.
             missing = [name for name in needs if llvm.address_of_symbol(name) is None]
             if missing:
                 raise LookupError(f"not available in this process: {', '.join(missing)}")  # MCJIT would end the process
-            self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
             self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
             self._engine.finalize_object()
 
