@@ -902,8 +902,8 @@ class Writer:
     def sizes(self) -> tuple[str, ...]:
         """The named dimensions, in order of first appearance in the inputs (then elsewhere)."""
         found: dict[str, None] = {}
-        for node in (*self.inputs, *self.gathered, *topological(*self.outputs.values())):
-            shape = node.shape if node.op is SYMBOL else (node.params["dim"],) if node.op.name == "size" else ()
-            for d in shape:
+        order = topological(*self.outputs.values())
+        for node in (*self.inputs, *self.gathered, *(n for n in order if n.op is SYMBOL), *order):
+            for d in (node.params["dim"],) if node.op.name == "size" else node.shape:
                 found.update(dict.fromkeys(dims.names(d)))
         return tuple(found)
