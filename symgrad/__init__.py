@@ -107,4 +107,5 @@ def _from_sympy(value: Any) -> Expr | None:
 
 for _method, _room in {"str": "symgrad.show", "repr": "symgrad.show", "latex": "symgrad.show.latex", "to_sympy": "symgrad.sympy_bridge"}.items():
     METHODS.setdefault(_method, _opening(_room, _method))
+METHODS["finish"] = lambda derivatives, written: import_module("symgrad.simplify").finish(derivatives, written)
 _converters.append(_from_sympy)

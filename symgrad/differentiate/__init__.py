@@ -12,6 +12,7 @@ Everything here takes expressions and gives expressions, so derivatives compose 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import copysign
 from typing import Any
 
 from symgrad import dims
@@ -21,15 +22,42 @@ from symgrad.differentiate.reverse import pull_back
 from symgrad.differentiate.vectorize import vectorize
 from symgrad.dims import Shape
 from symgrad.errors import ShapeError
-from symgrad.expr import SYMBOL, Expr, ExprLike, apply, as_expr, constant, free_symbols, topological
+from symgrad.expr import CONSTANT, METHODS, SYMBOL, Expr, ExprLike, apply, as_expr, constant, free_symbols, rebuild, rewrite, topological
 from symgrad.ops.movement import EYE, TRANSPOSE, reshape_to
 
 __all__ = ["FINISH", "check_grads", "grad", "hessian", "hvp", "jacobian", "jvp", "vectorize", "vjp"]
 
 Wrt = Any  # an expression, a name, or a sequence or dict of them
 
-FINISH: list[Callable[[list[Expr], list[Expr]], list[Expr]]] = []
-"""What derivatives go through unless ``simplify=False``: the local rules, which the simplify room puts here.
+
+def _local_rules(derivatives: list[Expr], written: list[Expr]) -> list[Expr]:
+    """The simplify room's local rules: it lies above, so they come through the table of methods."""
+    return list(METHODS["finish"](derivatives, written)) if "finish" in METHODS else derivatives
+
+
+def _whole_numbers(derivatives: list[Expr], written: list[Expr]) -> list[Expr]:
+    """``6*x`` for ``6.0*x`` where the sweep, not the user, made the number: the same value and kind."""
+    users = {n for n in topological(*written) if n.op is CONSTANT}
+
+    def replace(node: Expr, args: tuple[Expr, ...]) -> Expr:
+        if node.op.name not in ("add", "sub", "mul", "div") or node.kind != "real":
+            return rebuild(node, args)
+        real = [node.op.name == "div" or a.kind == "real" and a.op is not CONSTANT for a in args]
+        return rebuild(node, [_whole(a) if other and a not in users else a for a, other in zip(args, reversed(real), strict=True)])
+
+    return rewrite(derivatives, replace)
+
+
+def _whole(expr: Expr) -> Expr:
+    if expr.op is not CONSTANT or expr.shape or expr.kind != "real":
+        return expr
+    value = expr.params["value"]
+    exact = value.is_integer() and abs(value) < 2**53 and (value or copysign(1.0, value) > 0)
+    return constant(int(value)) if exact else expr
+
+
+FINISH: list[Callable[[list[Expr], list[Expr]], list[Expr]]] = [_local_rules, _whole_numbers]
+"""What derivatives go through unless ``simplify=False``.
 
 Called with the derivatives and with the user's expressions, whose order of writing is kept.
 """
@@ -113,7 +141,7 @@ def grad(y: ExprLike, wrt: Wrt, simplify: bool = True) -> Any:
     >>> x, w = sg.symbols("x w")
     >>> h = x*w
     >>> sg.grad(sg.sin(h), h)
-    cos(w*x)
+    cos(x*w)
     """
     y = as_expr(y)
     if y.shape:

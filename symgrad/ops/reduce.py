@@ -78,6 +78,11 @@ def spread(reduced: Expr, x: Expr, axes: Axes) -> Expr:
     return kept if kept.shape == x.shape else apply(BROADCAST_TO, kept, shape=x.shape)
 
 
+def total_over(x: Expr, axes: Axes) -> Expr:
+    """The sum over axes, so that it broadcasts against ``x``."""
+    return apply(SUM, x, axes=axes, keepdims=len(axes) < x.ndim)
+
+
 def size(x: ExprLike, axis: Axis = None) -> Expr:
     """The number of elements of ``x``, or of one or several of its axes, as an expression.
 
@@ -128,11 +133,17 @@ def _from_front_flat(flat: Expr, x: Expr, axes: Axes) -> Expr:
     return moved if inverse == tuple(range(-x.ndim, 0)) else apply(TRANSPOSE, moved, axes=inverse)
 
 
+_SHORT = 16  # up to here n² products are cheaper than a tree, and read better
+
+
 def _exclusive_products(x: Expr) -> Expr:
-    """For each element of the last axis the product of the others: no division, right at zeros to every order."""
+    """For each element of the last axis the product of the others: no division, right at zeros to every order.
+
+    Of a tree of pairs where the size is known, so in O(n); along a named dimension in O(n²).
+    """
     n = x.shape[-1]
-    if not isinstance(n, int):  # the product of each row of a matrix with its diagonal replaced by ones
-        others = do("where", do("equal", do("eye", rows=n, columns=n), 1.0), 1.0, reshape_to(x, (*x.shape[:-1], 1, n)))
+    if not isinstance(n, int) or n <= _SHORT:  # the product of each row of a matrix with its diagonal replaced by ones
+        others = do("where", do("equal", do("eye", rows=n, columns=n), 1), 1, reshape_to(x, (*x.shape[:-1], 1, n)))
         return apply(PROD, others, axes=(-1,), keepdims=False)
     levels = [x]  # a tree: up it multiplies pairs, down each half is multiplied with its sibling
     widths = [n]
@@ -170,8 +181,7 @@ PROD = register(Op(
 def _extremum_rule(g: Expr, y: Expr, x: Expr, axes: Axes, keepdims: bool) -> Rule:
     """Ties share evenly; where the extremum is NaN nothing is hit, and 0/0 is NaN."""
     hit = do("equal", x, keep(y, x, axes))
-    count = apply(SUM, hit, axes=axes, keepdims=True)
-    return (spread(g, x, axes) * (hit / count),)
+    return (spread(g, x, axes) * (hit / total_over(hit, axes)),)
 
 
 def _evaluate_extremum(reduction: Any, identity: float) -> Any:
@@ -273,7 +283,7 @@ def _evaluate_softmax(x: Array, axis: int) -> Array:
 SOFTMAX = register(Op(
     name="softmax", family="composite", doc="exp(x)/sum(exp(x)) along an axis; NaN where all are -inf",
     shape=_same_shape, kind=real,
-    derivative=lambda g, y, x, axis: (y * (g - apply(SUM, g * y, axes=(axis,), keepdims=True)),),
+    derivative=lambda g, y, x, axis: (y * (g - total_over(g * y, (axis,))),),
     evaluate=_evaluate_softmax,
     expand=lambda x, axis: (lambda e: e / apply(SUM, e, axes=(axis,), keepdims=True))(do("exp", _shifted(x, (axis,)))),
     domain=((-np.inf, np.inf),), samples=((_MATRIX, {"axis": -1}), (_MATRIX, {"axis": -2})), cost=25.0,
@@ -295,7 +305,7 @@ def _evaluate_log_softmax(x: Array, axis: int) -> Array:
 LOG_SOFTMAX = register(Op(
     name="log_softmax", family="composite", doc="x - logsumexp(x) along an axis",
     shape=_same_shape, kind=real,
-    derivative=lambda g, y, x, axis: (g - do("exp", y) * apply(SUM, g, axes=(axis,), keepdims=True),),
+    derivative=lambda g, y, x, axis: (g - do("exp", y) * total_over(g, (axis,)),),
     evaluate=_evaluate_log_softmax, expand=_expand_log_softmax,
     domain=((-np.inf, np.inf),), samples=((_MATRIX, {"axis": -1}), (_MATRIX, {"axis": -2})), cost=25.0,
 ))
@@ -330,7 +340,7 @@ LOGSUMEXP = register(Op(
 
 def _norm_rule(g: Expr, y: Expr, x: Expr, axes: Axes, keepdims: bool) -> Rule:
     length = keep(y, x, axes)
-    return (do("where", do("equal", length, 0.0), 0.0, keep(g, x, axes) * (x / length)),)
+    return (do("where", do("equal", length, 0), 0, keep(g, x, axes) * (x / length)),)
 
 
 def _expand_norm(x: Expr, axes: Axes, keepdims: bool) -> Expr:
