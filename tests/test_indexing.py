@@ -91,8 +91,8 @@ def test_repeated_indices_add_up() -> None:
 
 def test_shapes_of_named_slices() -> None:
     v = sg.symbol("v", "n")
-    for index, size in [(S(1, None), "n - 1"), (S(None, None, 2), "(n + 1)//2"), (S(None, 3), 3), (S(-2, None), 2), (S(1, -1), "n - 2"), (S(None, None, -1), "n")]:
-        assert v[index].shape == (size,)
+    slices = [v[1:], v[::2], v[:3], v[-2:], v[1:-1], v[::-1]]
+    assert [s.shape for s in slices] == [("n - 1",), ("(n + 1)//2",), (3,), (2,), ("n - 2",), ("n",)]
     assert v[: sg.size(v)] is v
 
 

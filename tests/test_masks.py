@@ -38,15 +38,17 @@ def test_elementwise_chain_to_second_order(unsafe: Any, first: Any, second: Any,
     safe = np.where(LIVE, AT, 1.0)
     np.testing.assert_allclose(evaluate(once, {x: AT}), np.where(LIVE, first(safe), 0), rtol=1e-13)
     np.testing.assert_allclose(evaluate(twice, {x: AT}), np.where(LIVE, second(safe), 0), rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(np.diag(evaluate(sg.hessian(sg.sum(y), x, simplify=simplify), {x: AT})), np.where(LIVE, second(safe), 0), rtol=1e-13, atol=1e-13)
+    hessian = evaluate(sg.hessian(sg.sum(y), x, simplify=simplify), {x: AT})
+    np.testing.assert_allclose(hessian, np.diag(np.where(LIVE, second(safe), 0)), rtol=1e-13, atol=1e-13)
     forward = sg.jvp(y, x, np.ones(4), simplify=simplify)
     np.testing.assert_allclose(evaluate(forward, {x: AT}), np.where(LIVE, first(safe), 0), rtol=1e-13)
 
 
 @pytest.mark.parametrize("move", [
-    lambda z: z.reshape(2, 2), lambda z: z.reshape(2, 2).T, lambda z: z[::-1], lambda z: z[1:], lambda z: z[::2], lambda z: sg.pad(z, (1, 2)),
+    lambda z: z.reshape(2, 2), lambda z: z.reshape(2, 2).T, lambda z: z[::-1], lambda z: z[1:], lambda z: z[::2],
+    lambda z: sg.pad(z, (1, 2)),
     lambda z: sg.concatenate([z, z * 2]), lambda z: z[[0, 1, 1, 3]], lambda z: sg.broadcast_to(z, (3, 4)), lambda z: sg.stack([z, z]),
-    lambda z: sg.diagonal(sg.stack([z, z])), lambda z: z[:, None], lambda z: sg.cumsum(z)[1:1], lambda z: sg.outer(z, sg.constant(np.ones(3))),
+    lambda z: sg.diagonal(sg.stack([z, z])), lambda z: z[:, None], lambda z: sg.outer(z, sg.constant(np.ones(3))),
 ])  # fmt: skip
 def test_masks_travel_through_movement(move: Any) -> None:
     moved = move(sg.log(x))

@@ -21,11 +21,13 @@ LIKE_NUMPY: list[Callable[[Any], Any]] = [
     lambda z: np.sum(z, axis=(0, 2)), lambda z: z.sum(), lambda z: np.mean(z, 1, keepdims=True), lambda z: np.var(z, axis=1, ddof=1),
     lambda z: np.std(z), lambda z: z.std(axis=-1, keepdims=True), lambda z: np.max(z, axis=0), lambda z: z.min(axis=(1, 2), keepdims=True),
     lambda z: np.cumsum(z), lambda z: np.cumsum(z, axis=1), lambda z: np.prod(z, axis=-1), lambda z: np.prod(z, axis=(0, 2)),
-    lambda z: np.linalg.norm(z, axis=1), lambda z: np.linalg.norm(z[0]), lambda z: np.linalg.norm(z[0], 1, 0), lambda z: np.linalg.norm(z, 3, -1),
+    lambda z: np.linalg.norm(z, axis=1), lambda z: np.linalg.norm(z[0]), lambda z: np.linalg.norm(z[0], 1, 0),
+    lambda z: np.linalg.norm(z, 3, -1),
     lambda z: np.linalg.norm(z, np.inf, 2), lambda z: np.transpose(z, (1, 0, 2)), lambda z: z.T, lambda z: z.transpose(2, 0, 1),
     lambda z: np.swapaxes(z, 0, -1), lambda z: np.moveaxis(z, 0, -1), lambda z: np.pad(z, ((0, 1), (2, 0), (0, 0))),
     lambda z: np.pad(z, 1, constant_values=3.0), lambda z: np.diagonal(z, 1, 1, 2), lambda z: np.diagonal(z, -2),
-    lambda z: np.concatenate([z, z * z], axis=1), lambda z: np.stack([z, z + 1], -1), lambda z: np.vstack([z, z]), lambda z: np.hstack([z, z]),
+    lambda z: np.concatenate([z, z * z], axis=1), lambda z: np.stack([z, z + 1], -1), lambda z: np.vstack([z, z]),
+    lambda z: np.hstack([z, z]),
     lambda z: np.flip(z, (0, 1)), lambda z: np.flip(z), lambda z: np.expand_dims(z, (0, -1)), lambda z: np.squeeze(z[:1]),
     lambda z: np.broadcast_to(z[:, :1], (2, 3, 4, 5)), lambda z: np.reshape(z, (-1, 5)), lambda z: z.reshape(3, -1), lambda z: np.ravel(z),
     lambda z: np.outer(z[0], z[1, 0]), lambda z: np.inner(z, z[0]), lambda z: np.tensordot(z, z, ((0, 2), (0, 2))),
@@ -43,10 +45,13 @@ def test_like_numpy_with_gradients(build: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("build", [
-    lambda z: z.sum(0), lambda z: z.mean((0, 2)), lambda z: z.var(1), lambda z: z.max(-1), lambda z: sg.prod(z, 1), lambda z: sg.softmax(z, 1),
-    lambda z: sg.log_softmax(z, 0), lambda z: sg.logsumexp(z, (0, 1)), lambda z: sg.norm(z, axis=2), lambda z: z.cumsum(1), lambda z: z.reshape(-1, 5),
+    lambda z: z.sum(0), lambda z: z.mean((0, 2)), lambda z: z.var(1), lambda z: z.max(-1), lambda z: sg.prod(z, 1),
+    lambda z: sg.softmax(z, 1),
+    lambda z: sg.log_softmax(z, 0), lambda z: sg.logsumexp(z, (0, 1)), lambda z: sg.norm(z, axis=2), lambda z: z.cumsum(1),
+    lambda z: z.reshape(-1, 5),
     lambda z: z.reshape(-1), lambda z: sg.concatenate([z, z], 1), lambda z: z[:, 1:, ::-1], lambda z: z @ z[0].T, lambda z: sg.pad(z, 1),
-    lambda z: sg.einsum("ijk,ijl->kl", z, z), lambda z: z * sg.arange(z.shape[-1]), lambda z: z.reshape(z.shape[0], -1), lambda z: sg.mean(z),
+    lambda z: sg.einsum("ijk,ijl->kl", z, z), lambda z: z * sg.arange(z.shape[-1]), lambda z: z.reshape(z.shape[0], -1),
+    lambda z: sg.mean(z),
 ])  # fmt: skip
 def test_named_dimensions_like_fixed_ones(build: Callable[[Any], Any]) -> None:
     expected = evaluate(build(x), {x: X})
@@ -101,7 +106,7 @@ def test_row_10() -> None:
         a @ a
     with pytest.raises(sg.ShapeError, match=r"add: shapes \(3,\), \(4,\)"):
         v + w
-    with pytest.raises(sg.ShapeError, match="matmul.*scalar multiplies with"):
+    with pytest.raises(sg.ShapeError, match=r"matmul.*scalar multiplies with"):
         a @ sg.symbol("s")
     with pytest.raises(sg.ShapeError, match=r"reshape: shape \(3, 4\).*12 elements"):
         a.reshape(5, 2)
@@ -115,13 +120,16 @@ def test_row_10() -> None:
 
 
 BROADCASTS = [
-    (("n",), ("n", 1)), (("n", 1), (1, "m")), ((1,), ("n",)), ((), ("n", "m")), (("n", "m"), ("m",)), ((1, 1), ("n",)), (("n", 1, 3), ("m", 1)),
+    (("n",), ("n", 1)), (("n", 1), (1, "m")), ((1,), ("n",)), ((), ("n", "m")), (("n", "m"), ("m",)), ((1, 1), ("n",)),
+    (("n", 1, 3), ("m", 1)),
     ((1, "n"), ("m", 1, 1)), ((3,), ("n",)), ((1,), ()),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("shapes", BROADCASTS)
-@pytest.mark.parametrize("operation", [lambda a, b: a + b, lambda a, b: a * b, lambda a, b: b / (2 + a * a), sg.maximum, lambda a, b: sg.where(a > b, a * a, b)])
+@pytest.mark.parametrize("operation", [
+    lambda a, b: a + b, lambda a, b: a * b, lambda a, b: b / (2 + a * a), sg.maximum, lambda a, b: sg.where(a > b, a * a, b),
+])  # fmt: skip
 def test_row_11(shapes: Any, operation: Any) -> None:
     sizes = {"n": 3, "m": 2}
     a, b = sg.symbol("a", shapes[0]), sg.symbol("b", shapes[1])
