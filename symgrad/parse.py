@@ -229,7 +229,7 @@ class _Parser:
             if name not in self.functions:
                 self.fail(f"unknown function {_quote(name)}; the nearest known one is {_nearest(name, self.functions)!r}", at)
             self.advance()
-            self.stack.append(_Bracket("call", "(", at, (name, self.functions[name])))
+            self.stack.append(_Bracket("call", "(", self.at, (name, self.functions[name], at)))
             self.advance()
             return True
         self.values.append(self.symbol(name, at))
@@ -384,8 +384,8 @@ class _Parser:
         items = top.items
         value: Any
         if top.kind == "call":
-            name, function = top.base
-            value = self.build(lambda: function(*items, **top.keywords), name, top.at)
+            name, function, at = top.base
+            value = self.build(lambda: function(*items, **top.keywords), name, at)
         elif top.kind == "index":
             index = tuple(items) if trailing or len(items) > 1 else items[0]
             value = self.build(lambda: top.base[_index(index)], "[…]", top.at)
