@@ -126,7 +126,7 @@ def test_train_moons_is_the_demo(capsys, tmp_path):
     for part in ("MLP(2, [16, 16, 1], activation='relu'), 337 parameters", "Loss", "Update formulas", "Compiled", "Scores", "Written"):
         assert part in out
     for name in ("W1", "b1", "W2", "b2", "W3", "b3"):
-        assert re.search(rf"\b{name}\b.*lr", out)
+        assert re.search(rf"^  {name} ← {name} - ", out, flags=re.M)
     assert "epoch 100/100" in err
     assert sorted(p.name for p in folder.iterdir()) == ["boundary.png", "loss.png", "moons.npz"]
     assert all((folder / n).read_bytes().startswith(b"\x89PNG") for n in ("boundary.png", "loss.png"))

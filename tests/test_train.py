@@ -72,6 +72,23 @@ def test_stopping_at_every_epoch_changes_no_bit():
     assert np.array_equal(free.history["loss"], watched.history["loss"])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_where_calls_end_changes_no_bit(dtype):
+    """Calls are as long as the clock allows: parameters and history must not depend on that."""
+    def run(lengths):
+        training = sg.train.prepare(LOSS, NET.init(seed=0), DATA, optimizer=sg.optim.Adam(0.01), epochs=4, batch_size=8, dtype=dtype)
+        losses, first = np.zeros(4), 0
+        for steps in lengths:
+            options = {**training.call, "first_step": first, "steps": steps, "losses": losses[first // 7 :]}
+            assert training.loop(training.state, training.problem.arrays, training.numbers, **options) == steps
+            first += steps
+        return training.state, losses
+
+    (a, losses_a), (b, losses_b) = run([28]), run([1, 4, 5, 11, 7])
+    assert same(a, b) and np.array_equal(losses_a, losses_b)
+    assert losses_a.min() > 0
+
+
 def test_seed_and_shuffle_change_the_order_only():
     plain, other = (fit(epochs=2, batch_size=8, seed=s) for s in (0, 1))
     assert not same(plain.params, other.params)
@@ -320,8 +337,23 @@ def test_plain_lines_without_a_terminal(capsys):
 
 def test_formulas_and_timings():
     result = fit(epochs=1)
-    assert list(result.step.formulas)[:4] == ["W1", "b1", "W2", "b2"]
-    assert result.timings["train"] > 0
+    lines = str(result.step.formulas).splitlines()
+    assert [line.split(" ← ")[0] for line in lines[-4:]] == ["W1", "b1", "W2", "b2"]
+    assert all(line.split(" ← ")[1].startswith(name) for line, name in zip(lines[-4:], ("W1", "b1", "W2", "b2"), strict=True))
+    assert r"W_{1} &\leftarrow" in result.step.formulas._repr_latex_()
+    assert result.step.schedule and result.timings["train"] > 0 and result.timings["total"] > 0
+
+
+def test_the_printed_update_is_what_is_computed():
+    result = fit(epochs=1, optimizer=sg.optim.SGD(0.1, momentum=0.9))
+    assert list(result.step.formulas) == ["W1", "b1", "W2", "b2", "W1.velocity", "b1.velocity", "W2.velocity", "b2.velocity"]
+    known = {**NET.init(seed=0), **DATA, "lr": 0.1, "momentum": 0.9, **{f"{k}.velocity": np.zeros_like(v) for k, v in NET.init().items()}}
+    for name, value in result.params.items():
+        np.testing.assert_allclose(evaluate(result.step.formulas[name], known), value, rtol=1e-12, atol=1e-15)
+
+
+def test_repr():
+    result = fit(epochs=1)
     assert repr(result) == f"Fit(1 epoch, loss {result.history['loss'][0]:.6g})"
 
 

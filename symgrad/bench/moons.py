@@ -205,10 +205,10 @@ def bench(against: Sequence[str] | None) -> None:
     shapes = {"W1": (2, 16), "b1": (16,), "W2": (16, 16), "b2": (16,), "W3": (16, 1), "b3": (1,)}
     start = {k: rng.uniform(-1, 1, s) / np.sqrt(s[0]) for k, s in shapes.items()}
     table = Table(title=f"moons: one full-batch step of 2-16-16-1, {len(x)} samples", title_justify="left")
-    for heading in ("precision", "activation", "who"):
-        table.add_column(heading)
-    for heading in ("µs a step", "fastest–slowest", "× symgrad", "compile, s"):
-        table.add_column(heading, justify="right")
+    for heading in ("variant", "who"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("µs/step", "range", "× symgrad", "compile s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for dtype in ("float64", "float32"):
         for activation in ("relu", "tanh"):
             able = [p for p in peers if p != "micrograd" or (dtype, activation) == ("float64", "relu")]  # it has no tanh, no float32
@@ -218,9 +218,11 @@ def bench(against: Sequence[str] | None) -> None:
             timings = measure(contestants, rounds=7 if "micrograd" not in contestants else 3)
             ours = timings["symgrad"].median
             for name, timing in timings.items():
-                span = f"{timing.fastest * 1e6:.4g}–{timing.slowest * 1e6:.4g}"
+                span = f"{timing.fastest * 1e6:.3g}–{timing.slowest * 1e6:.3g}"
                 cold = f"{contestants[name].compile:.2f}" if contestants[name].compile else ""
-                table.add_row(dtype, activation, name, f"{timing.median * 1e6:.4g}", span, f"{timing.median / ours:.3g}", cold)
+                variant = f"{dtype} {activation}" if name == "symgrad" else ""
+                table.add_row(variant, name, f"{timing.median * 1e6:.4g}", span, f"{timing.median / ours:.3g}", cold)
+            table.add_section()
     Console().print(table)
 
 

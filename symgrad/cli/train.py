@@ -139,9 +139,9 @@ def _indent(text: str) -> str:
 
 def _print_compiled(fit: Any) -> None:
     click.echo(f"\nUpdate formulas\n  {_indent(str(fit.step.formulas))}")
-    click.echo("\nCompiled")
-    for stage, seconds in fit.timings.items():
-        click.echo(f"  {stage:<20} {seconds * 1e3:9.1f} ms" if isinstance(seconds, float) else f"  {stage:<20} {seconds}")
+    stages = ", ".join(f"{stage} {seconds * 1e3:.0f}" for stage, seconds in fit.timings.items() if stage != "total" and seconds >= 1e-3)
+    origin = "loaded from the disk cache" if fit.step.cached else "forward pass, gradient, update and the loop over batches as one function"
+    click.echo(f"\nCompiled  {origin}, in {fit.timings['total']:.2f} s\n  milliseconds: {stages}\n  kernels: {fit.step.schedule[0]}")
 
 
 def _accuracy(dataset: Dataset, outputs: Array, labels: Array) -> float:

@@ -63,9 +63,9 @@ class Loop:
         At the first loss that is not finite the loop stops, with the state as it was before that update.
         """
         kept = {name: state[name].copy() for name in self.layout.state}
-        own = np.zeros(len(losses), self.dtype)
+        own = losses.astype(self.dtype)  # goes on from what earlier calls of the epoch have added: where calls end changes no bit
         made = self._call(state, data, numbers, (samples, batch_size, bool(shuffle), seed, first_step, steps), own)
-        losses += own
+        losses[...] = own
         if made < steps:  # back to where the loss was still finite: the loop is deterministic
             for name, array in kept.items():
                 state[name][...] = array

@@ -21,6 +21,7 @@ from symgrad.expr import Expr, ExprLike, as_expr, topological
 from symgrad.optim import Optimizer, step
 from symgrad.train.data import Array, Problem, check_labels, convert, sort_inputs
 from symgrad.train.progress import reporter
+from symgrad.train.step import Step
 
 __all__ = ["Fit", "Training", "fit", "prepare"]
 
@@ -35,12 +36,12 @@ class Fit:
 
     ``params``: name → array, what was learnt. ``history``: ``"loss"`` and, where asked for, ``"val_loss"`` and metrics:
     name → array, one value an epoch. ``epoch``: epochs done. ``step``: the compiled step; ``step.formulas`` are the
-    update formulas, ``step.timings`` what compiling took. ``timings``: seconds by stage, ``"train"`` last.
+    update formulas. ``timings``: seconds by stage of compiling, their ``"total"``, and ``"train"``.
     ``stopped``: why training ended before its last epoch, or ``""``. ``failure``: the error that says where the loss
     turned NaN or infinite, or ``None``.
     """
 
-    def __init__(self, step: Any, params: dict[str, Array]) -> None:
+    def __init__(self, step: Step, params: dict[str, Array]) -> None:
         self.step = step
         self.params = params
         self.history: dict[str, Array] = {"loss": np.empty(0)}
@@ -192,8 +193,9 @@ class Training:
         if metrics or held_out is not None:
             self.measure = pipeline.compile({"loss": loss, **metrics}, dtype=dtype)
         self.metrics = list(metrics)
-        self.fit = Fit(self.loop, self._params())
-        self.fit.timings = {"update rule": built - started, **self.loop.timings, "compile": time.perf_counter() - started}
+        following_by_name = {p.name: e for p, e in zip(problem.parameters, following, strict=True)}
+        self.fit = Fit(Step(loss, following_by_name, {s.symbol.name: s.next for s in states}, self.loop), self._params())
+        self.fit.timings = {"derive": built - started, **self.loop.timings, "total": time.perf_counter() - started}
 
     def plan(self, epochs: int, batch: int, shuffle: bool, seed: int, callbacks: Sequence[Callback], patience: int | None) -> None:
         self.epochs, self.batch, self.callbacks, self.patience = epochs, batch, callbacks, patience
@@ -256,7 +258,7 @@ class Training:
             longer = np.zeros(min(max(2 * len(self.losses), last + 1, 1024), self.epochs))
             longer[: len(self.losses)] = self.losses
             self.losses = longer
-        return self.losses[first // self.steps_per_epoch :]
+        return self.losses[first // self.steps_per_epoch : last + 1]
 
     def _advance(self, first: int, steps: int, losses: Array) -> int:
         return int(self.loop(self.state, self.problem.arrays, self.numbers, **self.call, first_step=first, steps=steps, losses=losses))
