@@ -23,9 +23,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from symgrad import sympy_bridge as _sympy_bridge  # SymPy objects become expressions wherever one is accepted (imports no SymPy)
+import symgrad.sympy_bridge  # noqa: F401  SymPy objects become expressions wherever one is accepted (imports no SymPy)
 from symgrad.errors import CacheWarning, MissingDependencyError, NonFiniteError, ParseError, ShapeError
-from symgrad.expr import METHODS, Expr, Op, _converters, as_expr, constant, substitute, symbol, symbols
+from symgrad.expr import METHODS, Expr, Op, constant, substitute, symbol, symbols
 from symgrad.ops import *  # noqa: F403
 from symgrad.ops import __all__ as _functions
 from symgrad.parse import parse  # here, not in a room: the module of the same name would take the function's place
@@ -33,17 +33,17 @@ from symgrad.parse import parse  # here, not in a room: the module of the same n
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "from_sympy": "symgrad.sympy_bridge", "define_op": "symgrad.ops.define",
-    "grad": "symgrad.differentiate", "jacobian": "symgrad.differentiate", "hessian": "symgrad.differentiate", "jvp": "symgrad.differentiate",
-    "vjp": "symgrad.differentiate", "hvp": "symgrad.differentiate", "check_grads": "symgrad.differentiate",
-    "simplify": "symgrad.simplify",
-    "explain": "symgrad.show", "at": "symgrad.show", "draw": "symgrad.show", "plot": "symgrad.show", "plot_decision_boundary": "symgrad.show",
-    "compile": "symgrad.pipeline", "Function": "symgrad.run",
-    "fit": "symgrad.train", "Fit": "symgrad.train",
+    name: f"symgrad.{room}"
+    for room, names in {
+        "sympy_bridge": "from_sympy to_sympy", "ops.define": "define_op",
+        "differentiate": "grad jacobian hessian jvp vjp hvp check_grads", "simplify": "simplify",
+        "show": "explain at draw plot plot_decision_boundary", "pipeline": "compile", "run": "Function", "train": "fit Fit",
+    }.items()
+    for name in names.split()
 }  # fmt: skip
 _PACKAGES = ("nn", "optim", "train", "interop", "linalg", "evaluate")
 
-__all__ = [
+__all__ = [  # noqa: PLE0604
     "CacheWarning", "Expr", "MissingDependencyError", "NonFiniteError", "Op", "ParseError", "ShapeError", "constant", "parse", "substitute",
     "symbol", "symbols", *_functions, *_ROOMS, *_PACKAGES,
 ]  # fmt: skip
@@ -97,15 +97,6 @@ def _opening(room: str, method: str) -> Any:
     return call
 
 
-def _from_sympy(value: Any) -> Expr | None:
-    """SymPy objects are expressions too; the bridge opens when the first one comes."""
-    if type(value).__module__.partition(".")[0] != "sympy" or "symgrad.sympy_bridge" in sys.modules:
-        return None  # no SymPy object, or the bridge has its own converter in the table
-    import_module("symgrad.sympy_bridge")
-    return as_expr(value)
-
-
-for _method, _room in {"str": "symgrad.show", "repr": "symgrad.show", "latex": "symgrad.show.latex", "to_sympy": "symgrad.sympy_bridge"}.items():
+for _method, _room in {"str": "symgrad.show", "repr": "symgrad.show", "latex": "symgrad.show.latex"}.items():
     METHODS.setdefault(_method, _opening(_room, _method))
 METHODS["finish"] = lambda derivatives, written: import_module("symgrad.simplify").finish(derivatives, written)
-_converters.append(_from_sympy)

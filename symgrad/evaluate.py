@@ -88,7 +88,8 @@ def bind_sizes(arrays: Mapping[Expr, Array], sizes: Sizes | None = None) -> dict
             raise ShapeError(f"{s.name}: axis {axis} has {size} entries, but {dim} is {found[dim]} elsewhere")
     for s, axis, dim, size in entries:
         if _size(dim, found) != size:
-            raise ShapeError(f"{s.name}: axis {axis} has {size} entries instead of {dim}{'' if isinstance(dim, int) else f' = {_size(dim, found)}'}")
+            wanted = dim if isinstance(dim, int) else f"{dim} = {_size(dim, found)}"
+            raise ShapeError(f"{s.name}: axis {axis} has {size} entries instead of {wanted}")
     return found
 
 

@@ -13,7 +13,7 @@ Importing this package registers every record and fills the tables of methods of
 
 from __future__ import annotations
 
-from symgrad.ops import elementwise, elementwise_activations, elementwise_functions, functions, indexing, linear, movement, reduce, shape
+from symgrad.ops import elementwise, elementwise_activations, elementwise_functions, functions, indexing, linear, reduce, shape
 from symgrad.ops.elementwise import *  # noqa: F403
 from symgrad.ops.elementwise_activations import *  # noqa: F403
 from symgrad.ops.elementwise_functions import *  # noqa: F403
@@ -23,7 +23,7 @@ from symgrad.ops.linear import *  # noqa: F403
 from symgrad.ops.reduce import *  # noqa: F403
 from symgrad.ops.shape import *  # noqa: F403
 
-_INTERNAL = {"clip_between", "getitem", "IndexRangeError", "to_real"}
+_INTERNAL = {"getitem", "IndexRangeError"}
 __all__ = sorted(  # noqa: PLE0605
     {
         name

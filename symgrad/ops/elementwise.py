@@ -19,9 +19,8 @@ from symgrad.expr import boolean as boolean_kind
 from symgrad.ops.writing import call_latex
 
 __all__ = [
-    "abs", "add", "ceil", "clip_between", "div", "equal", "floor", "floordiv", "greater", "greater_equal", "isfinite", "isnan",
-    "less", "less_equal", "logical_and", "logical_not", "logical_or", "maximum", "minimum", "mod", "mul", "named", "neg",
-    "not_equal", "round", "sign", "square", "stop_gradient", "sub", "to_real", "where",
+    "abs", "add", "ceil", "div", "equal", "floor", "floordiv", "greater", "greater_equal", "isfinite", "isnan", "less", "less_equal",
+    "maximum", "minimum", "mod", "mul", "named", "neg", "not_equal", "sign", "square", "stop_gradient", "sub",
 ]  # fmt: skip
 
 Unary = Callable[[ExprLike], Expr]
@@ -55,23 +54,33 @@ def _no_gradient(arity: int) -> Callable[..., Sequence[Expr | None]]:
 
 
 def _register(
-    name: str, doc: str, derivative: Callable[..., Any] | None, evaluate: Callable[..., Any], operands: tuple[str, ...], domain: tuple[Interval, ...],
-    **fields: Any,
-) -> Op:
+    name: str, doc: str, derivative: Callable[..., Any] | None, evaluate: Callable[..., Any],
+    operands: tuple[str, ...], domain: tuple[Interval, ...], **fields: Any,
+) -> Op:  # fmt: skip
     """A record with an elementwise op's defaults; ``derivative=None``: piecewise constant."""
     fields.setdefault("lower", _instruction(name))
     fields.setdefault("latex", call_latex(name.replace("_", r"\_")) if fields.get("text") is None else fields["text"])
-    return register(
-        Op(name=name, doc=doc, arity=len(operands), evaluate=evaluate, domain=domain, derivative=derivative or _no_gradient(len(operands)), **fields)
-    )
+    fields["derivative"] = derivative or _no_gradient(len(operands))
+    return register(Op(name=name, doc=doc, arity=len(operands), evaluate=evaluate, domain=domain, **fields))
 
 
-def _documented(build: Callable[..., Expr], op: Op, operands: tuple[str, ...]) -> Callable[..., Expr]:
-    """The builder with the record's documentation."""
+def _documented(build: Callable[..., Expr], op: Op, operands: tuple[str, ...], rule: Any) -> Callable[..., Expr]:
+    """The builder with the record's documentation, as a function of the module whose table it stands in (where its rule is written)."""
     build.__name__ = build.__qualname__ = op.name
-    arguments = ", ".join(f"``{o}``" for o in operands)
-    build.__doc__ = f"{op.doc[0].upper()}{op.doc[1:]}.\n\n{arguments}: expressions, numbers or arrays of shapes that broadcast; the result has the common shape."
+    build.__module__ = __name__ if rule is None else rule.__module__
+    one = len(operands) == 1
+    takes = "expression, number or array; the result has its shape" if one else "expressions, numbers or arrays of shapes that broadcast"
+    build.__doc__ = f"{op.doc[0].upper()}{op.doc[1:]}.\n\n    {', '.join(f'``{o}``' for o in operands)}: {takes}.\n    "
+    if op.name not in _WITHOUT_EXAMPLE:
+        example = _EXAMPLES.get(op.name) or (op.text.format(*operands) if isinstance(op.text, str) else f"{op.name}({', '.join(operands)})")
+        names = f"{', '.join(operands)} = sg.symbols({' '.join(operands)!r}){'[0]' if one else ''}"
+        lines = (">>> import symgrad as sg", f">>> {names}", f">>> sg.{op.name}({', '.join(operands)})", example, "")
+        build.__doc__ += "\n    " + "\n    ".join(lines)
     return build
+
+
+_WITHOUT_EXAMPLE = frozenset({"logical_and", "logical_or", "logical_not", "where", "clip", "to_real", "round"})  # wrapped or internal
+_EXAMPLES = {"floordiv": "a // b"}
 
 
 def unary(
@@ -86,12 +95,13 @@ def unary(
     def build(x: ExprLike) -> Expr:
         return apply(op, x)
 
-    return _documented(build, op, ("x",))
+    return _documented(build, op, ("x",), derivative)
 
 
 def binary(
-    name: str, doc: str, derivative: Callable[..., Sequence[Expr | None]] | None, evaluate: Callable[..., Any], *, operands: tuple[str, str] = ("a", "b"),
-    domain: tuple[Interval, Interval] = (ANY, ANY), samples: tuple[Any, ...] = ((-1.5, 0.75), (0.5, 2.0), (3.0, -0.25)), **fields: Any,
+    name: str, doc: str, derivative: Callable[..., Sequence[Expr | None]] | None, evaluate: Callable[..., Any], *,
+    operands: tuple[str, str] = ("a", "b"), domain: tuple[Interval, Interval] = (ANY, ANY),
+    samples: tuple[Any, ...] = ((-1.5, 0.75), (0.5, 2.0), (3.0, -0.25)), **fields: Any,
 ) -> Binary:  # fmt: skip
     """Registers an op of two operands and returns its builder."""
     op = _register(name, doc, derivative, evaluate, operands, domain, samples=samples, **fields)
@@ -99,12 +109,12 @@ def binary(
     def build(a: ExprLike, b: ExprLike) -> Expr:
         return apply(op, a, b)
 
-    return _documented(build, op, operands)
+    return _documented(build, op, operands, derivative)
 
 
 def ternary(
-    name: str, doc: str, derivative: Callable[..., Sequence[Expr | None]], evaluate: Callable[..., Any], *, operands: tuple[str, str, str],
-    domain: tuple[Interval, Interval, Interval] = (ANY, ANY, ANY), samples: tuple[Any, ...], **fields: Any,
+    name: str, doc: str, derivative: Callable[..., Sequence[Expr | None]], evaluate: Callable[..., Any], *,
+    operands: tuple[str, str, str], domain: tuple[Interval, Interval, Interval] = (ANY, ANY, ANY), samples: tuple[Any, ...], **fields: Any,
 ) -> Ternary:  # fmt: skip
     """Registers an op of three operands and returns its builder."""
     op = _register(name, doc, derivative, evaluate, operands, domain, samples=samples, **fields)
@@ -112,21 +122,26 @@ def ternary(
     def build(a: ExprLike, b: ExprLike, c: ExprLike) -> Expr:
         return apply(op, a, b, c)
 
-    return _documented(build, op, operands)
+    return _documented(build, op, operands, derivative)
 
 
 # --- logic and comparison --------------------------------------------------------------------------
 
 
-_compare: dict[str, Any] = {"kind": boolean_kind, "precedence": 50}
 _boolean: dict[str, Any] = {"kind": boolean_kind, "samples": ((True, False), (True, True), (False, False)), "domain": ((0, 1), (0, 1))}
 
-less          = binary("less",          "true where a < b",         None, np.less,          text="{0} < {1}",  sympy="sympy.StrictLessThan", **_compare)
-less_equal    = binary("less_equal",    "true where a <= b",        None, np.less_equal,    text="{0} <= {1}", latex=r"{0} \le {1}", sympy="sympy.LessThan", **_compare)
-greater       = binary("greater",       "true where a > b",         None, np.greater,       text="{0} > {1}",  sympy="sympy.StrictGreaterThan", **_compare)
-greater_equal = binary("greater_equal", "true where a >= b",        None, np.greater_equal, text="{0} >= {1}", latex=r"{0} \ge {1}", sympy="sympy.GreaterThan", **_compare)
-equal         = binary("equal",         "true where a equals b",    None, np.equal,         text="{0} == {1}", latex="{0} = {1}", sympy="sympy.Eq", **_compare)
-not_equal     = binary("not_equal",     "true where a differs from b", None, np.not_equal,  text="{0} != {1}", latex=r"{0} \ne {1}", sympy="sympy.Ne", **_compare)
+
+def _comparison(name: str, doc: str, evaluate: Callable[..., Any], sign: str, latex: str, sympy: str) -> Binary:
+    text, latex = f"{{0}} {sign} {{1}}", f"{{0}} {latex} {{1}}"
+    return binary(name, doc, None, evaluate, kind=boolean_kind, precedence=50, text=text, latex=latex, sympy=f"sympy.{sympy}")
+
+
+less          = _comparison("less",          "true where a < b",          np.less,          "<",  "<",     "StrictLessThan")
+less_equal    = _comparison("less_equal",    "true where a <= b",         np.less_equal,    "<=", r"\le",  "LessThan")
+greater       = _comparison("greater",       "true where a > b",          np.greater,       ">",  ">",     "StrictGreaterThan")
+greater_equal = _comparison("greater_equal", "true where a >= b",         np.greater_equal, ">=", r"\ge",  "GreaterThan")
+equal         = _comparison("equal",         "true where a equals b",     np.equal,         "==", "=",     "Eq")
+not_equal     = _comparison("not_equal",     "true where a differs from b", np.not_equal,   "!=", r"\ne",  "Ne")
 
 logical_and = binary("logical_and", "true where a and b are", None, np.logical_and, precedence=30, sympy="sympy.And",
                      text="{0} & {1}", latex=r"{0} \wedge {1}", lower=lambda b, p, q: b.and_(p, q), **_boolean)
@@ -144,7 +159,7 @@ def _cases(strings: Sequence[str], params: Mapping[str, Any]) -> str:
     return rf"\begin{{cases}} {a} & \text{{if }} {c} \\ {b} & \text{{otherwise}} \end{{cases}}"
 
 
-where = ternary("where", "a where the condition holds, b elsewhere; the branch not taken contributes nothing, NaN included",
+where: Ternary = ternary("where", "a where the condition holds, b elsewhere; the branch not taken contributes nothing, NaN included",
                 lambda g, y, condition, a, b: (None, where(condition, g, 0), where(condition, 0, g)),
                 np.where, operands=("condition", "a", "b"), kind=branches, lower=lambda b, c, p, q: b.select(c, p, q), latex=_cases,
                 domain=((0, 1), ANY, ANY), samples=((True, 1.5, -2.0), (False, 1.5, -2.0)))
@@ -198,34 +213,39 @@ mul = binary("mul", "the product", lambda g, y, a, b: (g * b, g * a), counting(n
 # -g*y/b, not -g*a/b**2: the square would overflow where the quotient does not
 div = binary("div", "the quotient, real", lambda g, y, a, b: (g / b, -(g * y / b)), np.true_divide, kind=real,
              text="{0}/{1}", latex=r"\frac{{{0}}}{{{1}}}", precedence=70, sympy=lambda a, b: a / b, cost=4.0)
-floordiv = binary("floordiv", "the quotient rounded down", None, counting(np.floor_divide), kind=promoted, samples=((7.5, 2.0), (-7.5, 2.0), (3.0, -0.8)),
-                  domain=((1.0, 1.9), (2.0, 3.0)), text="{0}//{1}", latex=r"\left\lfloor \frac{{{0}}}{{{1}}} \right\rfloor", precedence=70,
-                  sympy=lambda a, b: a // b, cost=8.0)
+_steps: dict[str, Any] = {"domain": ((1.0, 1.9), (2.0, 3.0)), "samples": ((7.5, 2.0), (-7.5, 2.0), (3.0, -0.8)), "cost": 8.0}
+floordiv = binary("floordiv", "the quotient rounded down", None, counting(np.floor_divide), kind=promoted, text="{0}//{1}", precedence=70,
+                  latex=r"\left\lfloor \frac{{{0}}}{{{1}}} \right\rfloor", sympy=lambda a, b: a // b, **_steps)
 mod = binary("mod", "the remainder of the quotient rounded down: it has the divisor's sign", lambda g, y, a, b: (g, -(g * floordiv(a, b))),
-             counting(np.mod), kind=promoted, samples=((7.5, 2.0), (-7.5, 2.0), (3.0, -0.8)), domain=((1.0, 1.9), (2.0, 3.0)),
-             text="{0} % {1}", latex=r"{0} \bmod {1}", precedence=70, sympy=lambda a, b: a % b, cost=8.0)
+             counting(np.mod), kind=promoted, text="{0} % {1}", latex=r"{0} \bmod {1}", precedence=70, sympy=lambda a, b: a % b, **_steps)
 neg = unary("neg", "the negative", lambda g, y, x: -g, counting(np.negative), kind=promoted, linear=True,
             text="-{0}", precedence=80, sympy=lambda x: -x)
 square = unary("square", "the square", lambda g, y, x: g * 2 * x, counting(np.square), kind=promoted,
                text="{0}**2", latex="{0}^{{2}}", precedence=90, lower=lambda b, x: b.mul(x, x), sympy=lambda x: x**2)
 abs = unary("abs", "the absolute value; its derivative at 0 is 0", lambda g, y, x: g * sign(x), counting(np.abs), kind=promoted,
             latex=r"\left|{0}\right|", sympy="sympy.Abs")
-sign = unary("sign", "-1, 0 or 1; NaN where x is; its derivative is 0", None, counting(np.sign), kind=promoted, lower=_lower_sign,
-             latex=r"\operatorname{{sgn}}\left({0}\right)", sympy="sympy.sign", domain=POSITIVE, cost=2.0)
-floor = unary("floor", "rounded down", None, counting(np.floor), kind=promoted, lower=_unless_whole("floor"), latex=r"\left\lfloor {0} \right\rfloor",
-              sympy="sympy.floor", domain=(0.1, 0.9), samples=(-1.5, 0.25, 2.75))
-ceil = unary("ceil", "rounded up", None, counting(np.ceil), kind=promoted, lower=_unless_whole("ceil"), latex=r"\left\lceil {0} \right\rceil",
-             sympy="sympy.ceiling", domain=(0.1, 0.9), samples=(-1.5, 0.25, 2.75))
-round = unary("round", "rounded to the nearest whole number, halves to the even one", None, counting(np.rint), kind=promoted,
-              lower=_unless_whole("round"), domain=(0.6, 1.4), samples=(-1.25, 0.25, 2.75))
-maximum = binary("maximum", "the larger one; NaN where either is; equal operands share the gradient", lambda g, y, a, b: _share(g, y, a, b, greater),
-                 counting(np.maximum), kind=promoted, latex=r"\max\left({0}, {1}\right)", sympy="sympy.Max", domain=((-inf, 0), POSITIVE))
-minimum = binary("minimum", "the smaller one; NaN where either is; equal operands share the gradient", lambda g, y, a, b: _share(g, y, a, b, less),
-                 counting(np.minimum), kind=promoted, latex=r"\min\left({0}, {1}\right)", sympy="sympy.Min", domain=((-inf, 0), POSITIVE))
+sign: Unary = unary("sign", "-1, 0 or 1; NaN where x is; its derivative is 0", None, counting(np.sign), kind=promoted, lower=_lower_sign,
+                    latex=r"\operatorname{{sgn}}\left({0}\right)", sympy="sympy.sign", domain=POSITIVE, cost=2.0)
+_rounding: dict[str, Any] = {"kind": promoted, "domain": (0.6, 0.9), "samples": (-1.25, 0.25, 2.75)}
+floor = unary("floor", "rounded down", None, counting(np.floor), lower=_unless_whole("floor"), latex=r"\left\lfloor {0} \right\rfloor",
+              sympy="sympy.floor", **_rounding)
+ceil = unary("ceil", "rounded up", None, counting(np.ceil), lower=_unless_whole("ceil"), latex=r"\left\lceil {0} \right\rceil",
+             sympy="sympy.ceiling", **_rounding)
+round = unary("round", "rounded to the nearest whole number, halves to the even one", None, counting(np.rint),
+              lower=_unless_whole("round"), **_rounding)
+
+_pair: dict[str, Any] = {"kind": promoted, "domain": ((-inf, 0), POSITIVE)}
+maximum = binary("maximum", "the larger one; NaN where either is; equal operands share the gradient",
+                 lambda g, y, a, b: _share(g, y, a, b, greater), counting(np.maximum),
+                 latex=r"\max\left({0}, {1}\right)", sympy="sympy.Max", **_pair)
+minimum = binary("minimum", "the smaller one; NaN where either is; equal operands share the gradient",
+                 lambda g, y, a, b: _share(g, y, a, b, less), counting(np.minimum),
+                 latex=r"\min\left({0}, {1}\right)", sympy="sympy.Min", **_pair)
 clip_between = ternary("clip", "x, but at least low and at most high; the derivative is 1 on the bounds",
                        lambda g, y, x, low, high: (where((x >= low) & (x <= high), g, 0), where(x < low, g, 0), where(x > high, g, 0)),
-                       counting(_clip), operands=("x", "low", "high"), kind=promoted, lower=lambda b, x, low, high: b.minimum(b.maximum(x, low), high),
-                       domain=((-1.0, 1.0), (-3.0, -2.0), (2.0, 3.0)), samples=((0.25, -1.0, 1.0), (-2.5, -1.0, 1.0), (3.5, -1.0, 1.0)), cost=2.0)
+                       counting(_clip), operands=("x", "low", "high"), kind=promoted, cost=2.0,
+                       lower=lambda b, x, low, high: b.minimum(b.maximum(x, low), high),
+                       domain=((-1.0, 1.0), (-3.0, -2.0), (2.0, 3.0)), samples=((0.25, -1.0, 1.0), (-2.5, -1.0, 1.0), (3.5, -1.0, 1.0)))
 
 
 # --- identities ------------------------------------------------------------------------------------
@@ -235,9 +255,10 @@ def _same(x: Array) -> Array:
     return x
 
 
-stop_gradient = unary("stop_gradient", "x, taken as a constant by differentiation", None, _same, kind=same_kind, lower=lambda b, x: x, cost=0.0)
-to_real = unary("to_real", "x as a real number", lambda g, y, x: g, _same, kind=real, linear=True, text=lambda strings, params: strings[0], precedence=95,
-                lower=lambda b, x: b.to_real(x), sympy=lambda x: x, cost=0.0, samples=(3, -2, True))
+stop_gradient = unary("stop_gradient", "x, taken as a constant by differentiation", None, _same, kind=same_kind,
+                      lower=lambda b, x: x, cost=0.0)
+to_real = unary("to_real", "x as a real number", lambda g, y, x: g, _same, kind=real, linear=True, samples=(3, -2, True), cost=0.0,
+                text=lambda strings, params: strings[0], precedence=95, lower=lambda b, x: b.to_real(x), sympy=lambda x: x)
 
 NAMED = register(
     Op(
@@ -265,9 +286,11 @@ def named(x: ExprLike, name: str) -> Expr:
 # log(x) is NaN below 0, but the derivative rule's 1/x is not; sqrt(-0.0) is -0.0, but its slope is +inf.
 # A rule writes `nonnegative(x)` for such an x: printed as x itself, NaN below 0, zero without a sign.
 
-_NONNEGATIVE_OPS = frozenset({"exp", "sigmoid", "softplus", "cosh", "square", "abs", "erfc", "hypot", "softmax", "norm", "size", "arange"})
-_NONNEGATIVE_IF_OPERANDS = frozenset({"add", "mul", "div", "maximum", "minimum", "sum", "mean", "prod", "max", "min", "cumsum", "named", "to_real",
-                                      "reshape", "broadcast_to", "transpose", "slice", "stop_gradient", "log1p", "sqrt", "nonnegative"})  # fmt: skip
+_NONNEGATIVE_OPS = frozenset("exp sigmoid softplus cosh square abs erfc hypot softmax norm size arange nonnegative".split())
+_NONNEGATIVE_IF_OPERANDS = frozenset(
+    "add mul div maximum minimum log1p sqrt named to_real stop_gradient "
+    "sum mean prod max min cumsum reshape broadcast_to transpose slice".split()
+)
 _LOOK_AT_MOST = 32  # nodes
 
 NONNEGATIVE = register(

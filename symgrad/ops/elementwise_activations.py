@@ -51,18 +51,19 @@ def _lower_times(b: Any, x: Any, share: Any) -> Any:
 
 sigmoid = unary("sigmoid", "1/(1 + exp(-x))", lambda g, y, x: g * y * (1 - y), _sigmoid, lower=_lower_sigmoid,
                 latex=r"\sigma\left({0}\right)", cost=20.0)
-softplus = unary("softplus", "log(1 + exp(x))", lambda g, y, x: g * sigmoid(x), lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
-                 lower=_lower_softplus, cost=37.0)
-log_sigmoid = unary("log_sigmoid", "log(sigmoid(x))", lambda g, y, x: g * sigmoid(-x), lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
-                    lower=_lower_log_sigmoid, latex=r"\log\sigma\left({0}\right)", cost=37.0)
+softplus = unary("softplus", "log(1 + exp(x))", lambda g, y, x: g * sigmoid(x),
+                 lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), lower=_lower_softplus, cost=37.0)
+log_sigmoid = unary("log_sigmoid", "log(sigmoid(x))", lambda g, y, x: g * sigmoid(-x),
+                    lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))), lower=_lower_log_sigmoid,
+                    latex=r"\log\sigma\left({0}\right)", cost=37.0)
 silu = unary("silu", "x*sigmoid(x), also called swish", lambda g, y, x: g * (sigmoid(x) + where(isfinite(x), y * sigmoid(-x), 0)),
              lambda x: _times(x, _sigmoid(x)), lower=lambda b, x: _lower_times(b, x, _lower_sigmoid(b, x)), cost=21.0)
 
 
 # --- rectifiers ------------------------------------------------------------------------------------
 
-relu = unary("relu", "x where positive, else 0; its derivative at 0 is 0", lambda g, y, x: where(x > 0, g, 0), counting(lambda x: np.maximum(x, 0)),
-             kind=promoted, lower=lambda b, x: b.select(b.less(x, 0), 0, x))  # select, so that NaN stays
+relu = unary("relu", "x where positive, else 0; its derivative at 0 is 0", lambda g, y, x: where(x > 0, g, 0),
+             counting(lambda x: np.maximum(x, 0)), kind=promoted, lower=lambda b, x: b.select(b.less(x, 0), 0, x))  # so that NaN stays
 
 
 def _slope_at_kink(slope: float) -> float:
@@ -228,7 +229,8 @@ def _lower_logistic_tail(b: Any, a: Any, h: Any) -> Any:
 
 GELU = register(
     Op(
-        name="gelu", doc="x times the normal distribution function", kind=real, derivative=_gelu_rule, evaluate=_evaluate_gelu, lower=_lower_gelu,
+        name="gelu", doc="x times the normal distribution function", kind=real,
+        derivative=_gelu_rule, evaluate=_evaluate_gelu, lower=_lower_gelu,
         text=lambda strings, params: f"gelu({strings[0]}{', approximate=True' if params['approximate'] else ''})",
         latex=lambda strings, params: rf"\operatorname{{gelu}}{'_{tanh}' if params['approximate'] else ''}\left({strings[0]}\right)",
         domain=(ANY,), samples=tuple((x, {"approximate": a}) for x in (-1.5, 0.25, 2.0) for a in (False, True)), cost=60.0,
@@ -240,7 +242,7 @@ def gelu(x: ExprLike, approximate: bool = False) -> Expr:
     """``x`` times the normal distribution function, or its approximation by tanh (Hendrycks and Gimpel, arXiv:1606.08415).
 
     >>> import symgrad as sg
-    >>> float(sg.gelu(-1000.0))
-    -0.0
+    >>> round(float(sg.gelu(1.0)), 6)
+    0.841345
     """
     return apply(GELU, x, approximate=bool(approximate))

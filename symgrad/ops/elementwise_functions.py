@@ -7,6 +7,7 @@ for p >= 0; ``atan2`` has no derivative at the origin (NaN); ``hypot``'s gradien
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf, pi
 from math import sqrt as root
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import CONSTANT, Array, Expr, ExprLike, Op, apply, as_expr, promoted, real, register
-from symgrad.ops.elementwise import ANY, POSITIVE, binary, counting, is_whole, nonnegative, number, to_real, unary, where
+from symgrad.ops.elementwise import ANY, POSITIVE, Unary, binary, counting, is_whole, nonnegative, number, to_real, unary, where
 from symgrad.ops.elementwise import abs as _abs
 from symgrad.ops.elementwise import equal as _equal
 
@@ -22,6 +23,13 @@ __all__ = [
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "digamma", "erf", "erfc", "exp", "expm1", "hypot",
     "lgamma", "log", "log1p", "polygamma", "pow", "sin", "sinh", "sqrt", "tan", "tanh",
 ]  # fmt: skip
+
+
+def _function(
+    name: str, doc: str, derivative: Callable[..., Expr], evaluate: Callable[..., Any], latex: str, cost: float = 20.0, **fields: Any,
+) -> Unary:  # fmt: skip
+    """A record with the conventions of named functions: SymPy's of the same name, LaTeX ``\\name(x)``."""
+    return unary(name, doc, derivative, evaluate, latex=rf"{latex}\left({{0}}\right)", cost=cost, sympy=f"sympy.{name}", **fields)
 
 
 # --- powers ----------------------------------------------------------------------------------------
@@ -92,23 +100,26 @@ hypot = binary("hypot", "sqrt(a**2 + b**2) without overflow; its gradient at the
 
 # --- exponentials and logarithms -------------------------------------------------------------------
 
-exp   = unary("exp",   "e to the power x",           lambda g, y, x: g * y,                     np.exp,   cost=15.0, sympy="sympy.exp", latex="e^{{{0}}}", domain=(-700, 700))
-expm1 = unary("expm1", "exp(x) - 1, accurate near 0", lambda g, y, x: g * exp(x),               np.expm1, cost=20.0, sympy="sympy.codegen.cfunctions.expm1", domain=(-700, 700))
-log   = unary("log",   "the natural logarithm",      lambda g, y, x: g / nonnegative(x),        np.log,   cost=15.0, sympy="sympy.log", latex=r"\log\left({0}\right)",
-              domain=POSITIVE, samples=(0.25, 2.0, 9.0))
-log1p = unary("log1p", "log(1 + x), accurate near 0", lambda g, y, x: g / nonnegative(1 + x),   np.log1p, cost=20.0, sympy="sympy.codegen.cfunctions.log1p",
-              domain=(-1.0, inf), samples=(-0.5, 1e-3, 2.0))
+exp   = unary("exp", "e to the power x", lambda g, y, x: g * y, np.exp, cost=15.0, sympy="sympy.exp", latex="e^{{{0}}}", domain=(-700, 700))
+expm1 = unary("expm1", "exp(x) - 1, accurate near 0", lambda g, y, x: g * exp(x), np.expm1,
+              cost=20.0, sympy="sympy.codegen.cfunctions.expm1", domain=(-700, 700))
+log   = _function("log", "the natural logarithm", lambda g, y, x: g / nonnegative(x), np.log, r"\log", 15.0,
+                  domain=POSITIVE, samples=(0.25, 2.0, 9.0))
+log1p = unary("log1p", "log(1 + x), accurate near 0", lambda g, y, x: g / nonnegative(1 + x), np.log1p,
+              cost=20.0, sympy="sympy.codegen.cfunctions.log1p", domain=(-1.0, inf), samples=(-0.5, 1e-3, 2.0))
 
 
 # --- trigonometric ---------------------------------------------------------------------------------
 
-sin  = unary("sin",  "the sine",        lambda g, y, x: g * cos(x),                          np.sin,     cost=20.0, sympy="sympy.sin",  latex=r"\sin\left({0}\right)")
-cos  = unary("cos",  "the cosine",      lambda g, y, x: -(g * sin(x)),                       np.cos,     cost=20.0, sympy="sympy.cos",  latex=r"\cos\left({0}\right)")
-tan  = unary("tan",  "the tangent",     lambda g, y, x: g * (1 + y**2),                      np.tan,     cost=25.0, sympy="sympy.tan",  latex=r"\tan\left({0}\right)", domain=(-1.5, 1.5), samples=(-1.25, 0.25, 1.0))
+_unit: dict[str, Any] = {"domain": (-1.0, 1.0), "samples": (-0.75, 0.25, 0.5)}
+
+sin = _function("sin", "the sine", lambda g, y, x: g * cos(x), np.sin, r"\sin")
+cos: Unary = _function("cos", "the cosine", lambda g, y, x: -(g * sin(x)), np.cos, r"\cos")
+tan = _function("tan", "the tangent", lambda g, y, x: g * (1 + y**2), np.tan, r"\tan", 25.0, domain=(-1.5, 1.5), samples=(-1.25, 0.25, 1.0))
 # (1 - x)*(1 + x), not 1 - x**2: exact where x is close to 1
-asin = unary("asin", "the arcsine",     lambda g, y, x: g / sqrt((1 - x) * (1 + x)),         np.arcsin,  cost=20.0, sympy="sympy.asin", latex=r"\arcsin\left({0}\right)", domain=(-1.0, 1.0), samples=(-0.75, 0.25, 0.5))
-acos = unary("acos", "the arccosine",   lambda g, y, x: -(g / sqrt((1 - x) * (1 + x))),      np.arccos,  cost=20.0, sympy="sympy.acos", latex=r"\arccos\left({0}\right)", domain=(-1.0, 1.0), samples=(-0.75, 0.25, 0.5))
-atan = unary("atan", "the arctangent",  lambda g, y, x: g / (1 + x**2),                      np.arctan,  cost=20.0, sympy="sympy.atan", latex=r"\arctan\left({0}\right)")
+asin = _function("asin", "the arcsine", lambda g, y, x: g / sqrt((1 - x) * (1 + x)), np.arcsin, r"\arcsin", **_unit)
+acos = _function("acos", "the arccosine", lambda g, y, x: -(g / sqrt((1 - x) * (1 + x))), np.arccos, r"\arccos", **_unit)
+atan = _function("atan", "the arctangent", lambda g, y, x: g / (1 + x**2), np.arctan, r"\arctan")
 
 
 def _atan2_rule(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
@@ -123,14 +134,16 @@ atan2 = binary("atan2", "the angle of the point (b, a); no derivative (NaN) at t
 
 # --- hyperbolic ------------------------------------------------------------------------------------
 
-sinh  = unary("sinh",  "the hyperbolic sine",       lambda g, y, x: g * cosh(x),                              np.sinh,    cost=20.0, sympy="sympy.sinh",  latex=r"\sinh\left({0}\right)", domain=(-700, 700))
-cosh  = unary("cosh",  "the hyperbolic cosine",     lambda g, y, x: g * sinh(x),                              np.cosh,    cost=20.0, sympy="sympy.cosh",  latex=r"\cosh\left({0}\right)", domain=(-700, 700))
-tanh  = unary("tanh",  "the hyperbolic tangent",    lambda g, y, x: g * (1 - y**2),                           np.tanh,    cost=20.0, sympy="sympy.tanh",  latex=r"\tanh\left({0}\right)")
-asinh = unary("asinh", "the inverse of sinh",       lambda g, y, x: g / hypot(1, x),                          np.arcsinh, cost=25.0, sympy="sympy.asinh", latex=r"\operatorname{{arsinh}}\left({0}\right)")
-acosh = unary("acosh", "the inverse of cosh, x >= 1", lambda g, y, x: g / (sqrt(x - 1) * sqrt(x + 1)),        np.arccosh, cost=25.0, sympy="sympy.acosh", latex=r"\operatorname{{arcosh}}\left({0}\right)",
-              domain=(1.0, inf), samples=(1.25, 2.0, 9.0))
-atanh = unary("atanh", "the inverse of tanh",       lambda g, y, x: g / nonnegative((1 - x) * (1 + x)),       np.arctanh, cost=25.0, sympy="sympy.atanh", latex=r"\operatorname{{artanh}}\left({0}\right)",
-              domain=(-1.0, 1.0), samples=(-0.75, 0.25, 0.5))
+_finite: dict[str, Any] = {"domain": (-700, 700)}
+
+sinh = _function("sinh", "the hyperbolic sine", lambda g, y, x: g * cosh(x), np.sinh, r"\sinh", **_finite)
+cosh: Unary = _function("cosh", "the hyperbolic cosine", lambda g, y, x: g * sinh(x), np.cosh, r"\cosh", **_finite)
+tanh = _function("tanh", "the hyperbolic tangent", lambda g, y, x: g * (1 - y**2), np.tanh, r"\tanh")
+asinh = _function("asinh", "the inverse of sinh", lambda g, y, x: g / hypot(1, x), np.arcsinh, r"\operatorname{{arsinh}}", 25.0)
+acosh = _function("acosh", "the inverse of cosh, x >= 1", lambda g, y, x: g / (sqrt(x - 1) * sqrt(x + 1)), np.arccosh,
+                  r"\operatorname{{arcosh}}", 25.0, domain=(1.0, inf), samples=(1.25, 2.0, 9.0))
+atanh = _function("atanh", "the inverse of tanh", lambda g, y, x: g / nonnegative((1 - x) * (1 + x)), np.arctanh,
+                  r"\operatorname{{artanh}}", 25.0, **_unit)
 
 
 # --- special functions -----------------------------------------------------------------------------
@@ -153,17 +166,21 @@ def _evaluate_polygamma(x: Array, order: int) -> Any:
 
 _SLOPE = 2 / root(pi)  # of erf at 0
 
-erf  = unary("erf",  "the error function",                 lambda g, y, x: g * _SLOPE * exp(-(x**2)),    _special("erf"),  cost=25.0, sympy="sympy.erf",  latex=r"\operatorname{{erf}}\left({0}\right)")
-erfc = unary("erfc", "1 - erf(x), accurate for large x",   lambda g, y, x: -(g * _SLOPE * exp(-(x**2))), _special("erfc"), cost=25.0, sympy="sympy.erfc", latex=r"\operatorname{{erfc}}\left({0}\right)")
-lgamma  = unary("lgamma",  "the logarithm of the absolute value of the gamma function", lambda g, y, x: g * digamma(x), _special("gammaln"), cost=60.0,
-                latex=r"\log\left|\Gamma\left({0}\right)\right|", sympy="sympy.loggamma", domain=POSITIVE, samples=(0.25, 2.0, 9.0))
-digamma = unary("digamma", "the derivative of lgamma", lambda g, y, x: g * polygamma(1, x), _special("digamma"), cost=60.0,
-                latex=r"\psi\left({0}\right)", sympy="sympy.digamma", domain=POSITIVE, samples=(0.25, 2.0, 9.0))
+_gamma: dict[str, Any] = {"domain": POSITIVE, "samples": (0.25, 2.0, 9.0), "cost": 60.0}
+
+erf = _function("erf", "the error function", lambda g, y, x: g * _SLOPE * exp(-(x**2)), _special("erf"), r"\operatorname{{erf}}", 25.0)
+erfc = _function("erfc", "1 - erf(x), accurate for large x", lambda g, y, x: -(g * _SLOPE * exp(-(x**2))), _special("erfc"),
+                 r"\operatorname{{erfc}}", 25.0)
+lgamma = unary("lgamma", "the logarithm of the absolute value of the gamma function", lambda g, y, x: g * digamma(x), _special("gammaln"),
+               latex=r"\log\left|\Gamma\left({0}\right)\right|", sympy="sympy.loggamma", **_gamma)
+digamma: Unary = _function("digamma", "the derivative of lgamma", lambda g, y, x: g * polygamma(1, x), _special("digamma"),
+                           r"\psi", **_gamma)
 
 POLYGAMMA = register(
     Op(
         name="polygamma", doc="the derivative of digamma, order times", kind=real,
-        derivative=lambda g, y, x, order: (g * polygamma(order + 1, x),), evaluate=_evaluate_polygamma, lower=lambda b, x, order: b.polygamma(x, order=order),
+        derivative=lambda g, y, x, order: (g * polygamma(order + 1, x),), evaluate=_evaluate_polygamma,
+        lower=lambda b, x, order: b.polygamma(x, order=order),
         text=lambda strings, params: f"polygamma({params['order']}, {strings[0]})",
         latex=lambda strings, params: rf"\psi^{{({params['order']})}}\left({strings[0]}\right)",
         domain=(POSITIVE,), samples=((0.75, {"order": 1}), (2.5, {"order": 2})), cost=80.0,

@@ -19,7 +19,8 @@ from symgrad.ops.reduce import negative_axis
 
 __all__ = [
     "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "clip", "divide", "floor_divide", "ln",
-    "logical_and", "logical_not", "logical_or", "maxout", "multiply", "negative", "one_hot", "power", "remainder", "round", "subtract", "true_divide", "where",
+    "logical_and", "logical_not", "logical_or", "maxout", "multiply", "negative", "one_hot", "power", "remainder", "round", "subtract",
+    "true_divide", "where",
 ]  # fmt: skip
 
 arcsin, arccos, arctan, arctan2 = f.asin, f.acos, f.atan, f.atan2
@@ -109,7 +110,8 @@ def _bitwise(symbol: str, name: str, function: Callable[..., Expr]) -> Callable[
         nodes = [as_expr(o) for o in operands]
         for node in nodes:
             if node.kind != "boolean":
-                raise TypeError(f"{symbol} joins conditions, this is {node.kind}: compare first, as in (x > 0) {symbol} (y > 0), or use sg.{name}")
+                how = f"compare first, as in (x > 0) {symbol} (y > 0), or use sg.{name}"
+                raise TypeError(f"{symbol} joins conditions, this is {node.kind}: {how}")
         return function(*nodes)
 
     return build
@@ -141,7 +143,7 @@ def where(condition: ExprLike, a: ExprLike, b: ExprLike) -> Expr:
     return e.where(condition if condition.kind == "boolean" else e.not_equal(condition, 0), a, b)
 
 
-logical_and, logical_or, logical_not = map(_truth, (e.logical_and, e.logical_or, e.logical_not))
+logical_and, logical_or, logical_not = _truth(e.logical_and), _truth(e.logical_or), _truth(e.logical_not)
 
 METHODS.update({
     "add": e.add, "sub": e.sub, "mul": e.mul, "div": e.div, "floordiv": e.floordiv, "mod": e.mod, "pow": f.pow, "neg": e.neg, "abs": e.abs,
@@ -170,12 +172,18 @@ def _where(condition: ExprLike, *branches: ExprLike) -> Expr:
     return where(condition, *branches)
 
 
+def _clip(
+    a: ExprLike, a_min: ExprLike | None = None, a_max: ExprLike | None = None, *, min: ExprLike | None = None, max: ExprLike | None = None
+) -> Expr:
+    """NumPy has two names for each bound."""
+    return clip(a, min if a_min is None else a_min, max if a_max is None else a_max)
+
+
 _ARRAY_FUNCTIONS.update(_same_names())
 _ARRAY_FUNCTIONS.update({
     np.fabs: e.abs, np.rint: e.round, np.positive: as_expr, np.float_power: f.pow, np.reciprocal: lambda x: e.div(1, x),
     np.bitwise_and: METHODS["logical_and"], np.bitwise_or: METHODS["logical_or"], np.invert: METHODS["logical_not"],
     np.logaddexp: lambda a, b: e.add(b, softplus(e.sub(a, b))),
     np.deg2rad: lambda x: e.mul(x, np.pi / 180), np.rad2deg: lambda x: e.mul(x, 180 / np.pi),
-    np.where: _where, np.clip: lambda a, a_min=None, a_max=None, *, min=None, max=None: clip(a, min if a_min is None else a_min, max if a_max is None else a_max),
-    np.round: round, np.around: round,
+    np.where: _where, np.clip: _clip, np.round: round, np.around: round,
 })  # fmt: skip
