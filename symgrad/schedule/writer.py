@@ -760,7 +760,8 @@ class Writer:
                     descend(depth + 1, {**chosen, k: Index.of(variable)})
 
         if flat is not None:
-            self._lane_loop(flat, lambda at: accumulate({k: at if k == len(extents) - 1 else Index() for k in range(len(extents))}))
+            moving = max(k for k, d in enumerate(extents) if d != 1)  # the one axis of stride 1
+            self._lane_loop(flat, lambda at: accumulate({k: at if k == moving else Index() for k in range(len(extents))}))
         else:
             descend(0, {})
         for register, idx in zip(registers, points, strict=True):
@@ -771,7 +772,7 @@ class Writer:
 
     def _flat_reduction(self, node: Expr, idx: Indices, extents: Sequence[Dim]) -> Dim | None:
         """The total size, if all summed axes together are one contiguous run in every operand."""
-        if len(extents) < 2:
+        if sum(d != 1 for d in extents) < 2:
             return None
         dummies = [self.b.value("integer") for _ in range(node.args[0].ndim + node.args[-1].ndim)]
         operands, _, _ = self._reduction(node, idx, [Index.of(d) for d in dummies])
