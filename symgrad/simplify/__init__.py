@@ -10,11 +10,11 @@ Never slower, never wrong: see the head of ``rules.py`` for what sound means her
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from symgrad.expr import Expr, as_expr, topological
+from symgrad.expr import Expr, as_expr, rebuild, rewrite, topological
 from symgrad.simplify.collect import collect, present
 from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
 from symgrad.simplify.rules import LOCAL
@@ -40,12 +40,15 @@ def apply_local(
     kept: dict[Expr, Expr | None] = {node: node for node in topological(*written)}
     current = list(roots)
     rewriter = Rewriter(_rules(stability), record)
-    for _ in range(_ROUNDS):
-        before = current
+    for round_ in range(_ROUNDS):
+        collected = current
         current = rewriter.run(current)
         kept = rewriter.moved(kept)
+        if current == collected and round_:
+            break
+        rewritten = current
         current, kept = collect(current, kept, record)
-        if current == before:
+        if current == rewritten:
             break
     return present(current, kept)
 
@@ -81,11 +84,9 @@ def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | 
 
 def strip_names(roots: Sequence[Expr]) -> list[Expr]:
     """The roots without ``named`` nodes: for the compiler, which has no use for names."""
-    from symgrad.expr import rewrite, rebuild
-
     return rewrite(roots, lambda node, args: args[0] if node.op.name == "named" else rebuild(node, args))
 
 
-def finish(gradients: Sequence[Expr], written: Collection[Expr]) -> list[Expr]:
-    """What ``sg.grad`` and its kin do with their results."""
-    return apply_local(gradients, written)
+def finish(derivatives: Sequence[Expr], written: Iterable[Expr]) -> list[Expr]:
+    """What ``sg.grad`` and its kin do with their results; the user's expressions keep their order."""
+    return apply_local(derivatives, written)

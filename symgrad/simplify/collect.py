@@ -177,12 +177,32 @@ class _Scaled(NamedTuple):
 
 def _collect_product(run: _Pass, node: Expr, new: Expr) -> Expr:
     """All constants of a product as one, in front."""
+    if not _has_two_constants(run, node, new):
+        return new
     scaled = _scaled(run, node, new)
     left = (scaled.top < 0) + (abs(scaled.top) != 1) + (scaled.bottom != 1)
     if scaled.count < 2 or left >= scaled.count or new.op.name not in _PRODUCT:
         return new
     result = fit(_with_factor(scaled.top, scaled.bottom, scaled.rest), new)
     return new if result is None else run.note("gather constants", new, result)
+
+
+def _opens(run: _Pass, root: Expr, e: Expr, mine: bool) -> bool:
+    if e.op.name not in _PRODUCT or e.shape != root.shape:
+        return False
+    return e is root or _is_multiple(e) or (e in run.parts and (mine or run.parts[e] not in run.written))
+
+
+def _has_two_constants(run: _Pass, node: Expr, root: Expr) -> bool:
+    mine, count, stack = node in run.written, 0, [root]
+    while stack and count < 2:
+        e = stack.pop()
+        if _opens(run, root, e, mine):
+            count += e.op.name == "neg"
+            stack.extend(e.args)
+        else:
+            count += e.op.name == "constant"
+    return count >= 2
 
 
 def _scaled(run: _Pass, node: Expr, root: Expr) -> _Scaled:
@@ -198,8 +218,7 @@ def _scaled(run: _Pass, node: Expr, root: Expr) -> _Scaled:
         if e in done:
             stack.pop()
             continue
-        opened = e.op.name in _PRODUCT and e.shape == root.shape and (e is root or _is_multiple(e) or (e in run.parts and (mine or run.parts[e] not in run.written)))
-        parts = e.args if opened else ()
+        parts = e.args if _opens(run, root, e, mine) else ()
         if missing := [a for a in parts if a not in done]:
             stack.extend(missing)
             continue
@@ -241,7 +260,8 @@ def _reduce(top: Number, bottom: Number) -> tuple[Number, Number] | None:
     """The fraction in lowest terms, the sign on top."""
     if bottom < 0:
         top, bottom = -top, -bottom
-    if isinstance(top, int) and isinstance(bottom, int):
+    if top == int(top) and bottom == int(bottom):
+        top, bottom = int(top), int(bottom)
         common = math.gcd(top, bottom)
         return top // common, bottom // common
     if bottom == 1:
@@ -449,7 +469,9 @@ def _ordered_product(run: _Pass, e: Expr, shown: Collection[Expr]) -> Expr:
     A product stays on the left, where it needs no parentheses.
     """
     above, below = _factors(e, run.parts, shown)
-    if len(above) + len(below) > 2 and sum(not _is_bounded(f) for f in above) <= 1:
+    numbers = [f for f in above if not f.shape and number(f) is not None]
+    few = len(above) - len(numbers) <= 2 and not below and len(numbers) <= 1
+    if len(above) + len(below) > 2 and (few or sum(not _is_bounded(f) for f in above) <= 1):
         product = None
         for factor in sorted(above, key=_rank):
             product = factor if product is None else do("mul", product, factor)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from symgrad.errors import ShapeError
 from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological
@@ -93,6 +93,7 @@ class Rule:
     ops: tuple[str, ...]
     rewrite: Callable[[Expr], Expr | None]
     sample: str | Callable[[], Expr]
+    needs: frozenset[str] = frozenset()
     unshared: bool = False  # only where nobody else uses the first operand, which the rule takes apart
     cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
 
@@ -106,6 +107,7 @@ class Pattern:
     result: str
     when: Callable[[Mapping[str, Expr]], bool] | None = None
     cosmetic: bool = False
+    unshared: ClassVar[bool] = False
 
     @cached_property
     def _texts(self) -> tuple[Expr, Expr]:
@@ -118,6 +120,11 @@ class Pattern:
     @cached_property
     def _program(self) -> list[Expr]:
         return topological(self._texts[1])
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """What must stand among the operands for the pattern to match."""
+        return frozenset(a.op.name for a in self._texts[0].args if a.op.name != "symbol")
 
     def rewrite(self, node: Expr) -> Expr | None:
         for found in _matches(self._texts[0], node, {}):
@@ -156,7 +163,9 @@ def _matches(pattern: Expr, node: Expr, found: dict[str, Expr]) -> Iterator[dict
         return
     node = see(node)
     if pattern.op.name == "constant":
-        if number(node) == pattern.params["value"]:
+        wanted = pattern.params["value"]
+        value = node.params["value"] if node.op is pattern.op and node.kind == "boolean" and not node.shape else number(node)
+        if value is wanted if isinstance(wanted, bool) else (value == wanted and not isinstance(value, bool)):
             yield found
         return
     if node.op is not pattern.op or dict(node.params) != dict(pattern.params):
@@ -246,8 +255,12 @@ class Rewriter:
         args = [self.done[a] for a in node.args]
         if (new := with_args(node, args)) is not node:
             return new
-        for rule in self.table.get(node.op.name, ()):
-            if isinstance(rule, Rule) and rule.unshared and node.args[0] in self.shared:
+        rules = self.table.get(node.op.name)
+        if rules is None:
+            return node
+        operands = {"constant" if number(a) is not None else see(a).op.name for a in args}
+        for rule in rules:
+            if not rule.needs <= operands or (rule.unshared and args[0] in self.shared):
                 continue
             result = rule.rewrite(node)
             if result is None or result is node:

@@ -456,10 +456,11 @@ def _plain_factor(x: Expr) -> tuple[Expr, Expr] | None:
 
 
 def _is_plain_factor(e: Expr) -> bool:
-    if e.shape:
-        return False
-    if e.op.name in ("mul", "div"):
-        return all(_is_plain_factor(a) for a in e.args) and not any(a.op.name in ("mul", "div") for a in e.args)
+    """A moderate number, a size, or a quotient or product of two of them."""
+    return not e.shape and all(map(_is_plain, e.args if e.op.name in ("mul", "div") else (e,)))
+
+
+def _is_plain(e: Expr) -> bool:
     value = number(e)
     return e.op.name == "size" or (value is not None and 2.0**-20 <= abs(value) <= 2.0**20)
 
@@ -504,7 +505,7 @@ def _common_factor(e: Expr) -> Expr | None:
 def _size_quotient(e: Expr) -> Expr | None:
     """``2*(1/n)`` is ``2/n``."""
     a, b = e.args
-    if e.shape or not _is_plain_factor(e) or b.op.name != "div" or number(b.args[0]) != 1:
+    if e.shape or b.op.name != "div" or number(b.args[0]) != 1 or not _is_plain(a) or not _is_plain(b.args[1]):
         return None
     return do("div", a, b.args[1])
 
@@ -514,17 +515,19 @@ def _contract_zeros(e: Expr) -> Expr | None:
 
 
 def _contract_ones(e: Expr) -> Expr | None:
-    """The product with a tensor that is the same everywhere is a sum."""
+    """The product with a tensor that is the same everywhere is a sum, repeated along the axes of that tensor alone."""
     left, right, result = split_spec(e.params["spec"])
-    for x, other, own, letters in ((e.args[0], e.args[1], left, right), (e.args[1], e.args[0], right, left)):
+    for x, other, letters in ((e.args[0], e.args[1], right), (e.args[1], e.args[0], left)):
         value = _is_everywhere(x)
-        if value is None or not set(result) <= set(letters):
+        if value is None:
             continue
         axes = tuple(k - len(letters) for k, c in enumerate(letters) if c not in result)
         total = do("sum", other, axes=axes, keepdims=False) if axes else other
-        kept = "".join(c for c in letters if c in result)
-        moved = total if kept == result else do("transpose", total, axes=tuple(kept.index(c) - len(kept) for c in result))
-        return do("mul", value, moved)
+        kept = [c for c in letters if c in result]
+        order = [kept.index(c) for c in result if c in kept]
+        moved = total if order == sorted(order) else do("transpose", total, axes=tuple(k - len(kept) for k in order))
+        wide = reshape_to(moved, tuple(d if c in kept else 1 for c, d in zip(result, e.shape, strict=True)))
+        return do("mul", value, wide)
     return None
 
 
@@ -587,7 +590,7 @@ SHAPES: tuple[Rule, ...] = (
     Rule("number first",            ("mul",),                     _number_first,         "s*3", cosmetic=True),
     Rule("moved constant",          ("reshape", "transpose", "slice", "pad", "scatter_add", "diagonal", "embed_diagonal"), _moved_constant,
          "reshape(broadcast_to(s, (2, 3)), (6,))"),
-    Rule("same shape",              ("broadcast_to", "reshape"),  _same_shape,           "broadcast_to(v, (3,))"),
+    Rule("same shape",              ("broadcast_to", "reshape"),  _same_shape,           _sample(lambda A, v, s: do("broadcast_to", v, shape=(3,)))),
     Rule("broadcast twice",         ("broadcast_to",),            _broadcast_twice,      "broadcast_to(broadcast_to(s, (3,)), (2, 3))"),
     Rule("reshape twice",           ("reshape",),                 _reshape_twice,        "reshape(reshape(A, (6,)), (3, 2))"),
     Rule("transpose twice",         ("transpose",),               _transpose_twice,      "A.T.T"),

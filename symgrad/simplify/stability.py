@@ -6,7 +6,7 @@ the same value at its kinks: ``maximum(0, x)`` is not ``relu(x)``, since ties sh
 
 from __future__ import annotations
 
-from symgrad.expr import Expr, apply
+from symgrad.expr import Expr
 from symgrad.ops.movement import reshape_to
 from symgrad.simplify.rewriting import Pattern, Rule, do, number, same_value, see
 
@@ -91,10 +91,6 @@ def _norm_squared(e: Expr) -> Expr | None:
     return total if not x.params["keepdims"] else reshape_to(total, x.shape)
 
 
-def _same_op(name: str, x: Expr, like: Expr) -> Expr:
-    return apply(like.op, x, **like.params)
-
-
 OVER_AXES: tuple[Rule, ...] = (
     Rule("log softmax",         ("log",),  _log_of_softmax,     "log(softmax(A))"),
     Rule("exp log_softmax",     ("exp",),  _exp_of_log_softmax, "exp(log_softmax(A))"),
@@ -111,10 +107,10 @@ OVER_AXES: tuple[Rule, ...] = (
 ELEMENTWISE: tuple[Pattern, ...] = (
     Pattern("expm1",                  "exp(x) - 1",                     "expm1(x)"),
     Pattern("1 - exp",                "1 - exp(x)",                     "-expm1(x)"),
+    Pattern("log(1 + exp)",           "log(1 + exp(x))",                "softplus(x)"),
     Pattern("log1p",                  "log(1 + x)",                     "log1p(x)"),
     Pattern("log(1 - x)",             "log(1 - x)",                     "log1p(-x)"),
     Pattern("log1p exp",              "log1p(exp(x))",                  "softplus(x)"),
-    Pattern("log(1 + exp)",           "log(1 + exp(x))",                "softplus(x)"),
     Pattern("log sigmoid",            "log(sigmoid(x))",                "log_sigmoid(x)"),
     Pattern("log(1 - sigmoid)",       "log(1 - sigmoid(x))",            "log_sigmoid(-x)"),
     Pattern("log1p(-sigmoid)",        "log1p(-sigmoid(x))",             "log_sigmoid(-x)"),
@@ -123,7 +119,6 @@ ELEMENTWISE: tuple[Pattern, ...] = (
     Pattern("exp log_sigmoid",        "exp(log_sigmoid(x))",            "sigmoid(x)"),
     Pattern("sigmoid",                "1/(1 + exp(x))",                 "sigmoid(-x)"),
     Pattern("sigmoid as a quotient",  "exp(x)/(1 + exp(x))",            "sigmoid(x)"),
-    Pattern("sigmoid of a quotient",  "y/(1 + exp(x))",                 "y*sigmoid(-x)"),
     Pattern("tanh as exponentials",   "expm1(x)/(exp(x) + 1)",          "tanh(x/2)"),
     Pattern("tanh as a quotient",     "(exp(x) - 1)/(exp(x) + 1)",      "tanh(x/2)"),
     Pattern("tanh by differences",    "(exp(x) - exp(-x))/(exp(x) + exp(-x))", "tanh(x)"),
@@ -131,6 +126,7 @@ ELEMENTWISE: tuple[Pattern, ...] = (
     Pattern("sinh over cosh",         "sinh(x)/cosh(x)",                "tanh(x)"),
     Pattern("sinh",                   "(exp(x) - exp(-x))/2",           "sinh(x)"),
     Pattern("cosh",                   "(exp(x) + exp(-x))/2",           "cosh(x)"),
+    Pattern("sigmoid of a quotient",  "y/(1 + exp(x))",                 "y*sigmoid(-x)"),
     Pattern("erfc",                   "1 - erf(x)",                     "erfc(x)"),
     Pattern("1 - erfc",               "1 - erfc(x)",                    "erf(x)"),
     Pattern("erfc of a negative",     "1 + erf(x)",                     "erfc(-x)"),
