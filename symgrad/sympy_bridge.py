@@ -95,13 +95,16 @@ def _node_to_sympy(sympy: Any, node: Expr, operands: list[Any]) -> Any:
         return _each(lambda v: number_to_sympy(sympy, v), np.asarray(value, dtype=object)) if node.shape else number_to_sympy(sympy, value)
     if name == "symbol":
         return _symbol_to_sympy(sympy, node)
-    if name in ("named", "stop_gradient", "to_real") and node.args[0].kind != "boolean":
+    if name in ("named", "stop_gradient"):
         return operands[0]
+    if node.op.family != "movement":
+        operands = [_arithmetic(sympy, node.op, a.kind, v) for a, v in zip(node.args, operands)]
     if name in _ARRAYS:
         return _ARRAYS[name](sympy, *operands, **params)
     if node.op.family == "elementwise":
-        operands = [_arithmetic(sympy, node.op, a.kind, v) for a, v in zip(node.args, operands)]
         return _each(lambda *scalars: scalar_to_sympy(node.op, scalars, params), *operands)
+    if name in ("gather", "scatter_add"):
+        operands = [operands[0], *map(_positions, operands[1:])]
     if node.op.family in ("movement", "leaf") and node.op.evaluate is not None:
         return _each(sympy.sympify, np.asarray(node.op.evaluate(*map(_array, operands), **params), dtype=object))
     raise TypeError(f"to_sympy: {name} has no SymPy counterpart")
@@ -114,7 +117,7 @@ def scalar_to_sympy(op: Op, operands: Sequence[Any], params: dict[str, Any]) -> 
     if op.name in _SCALARS:
         return _SCALARS[op.name](sympy, *operands, **params)
     if callable(op.sympy):
-        return op.sympy(*operands, **params)
+        return sympy.sympify(op.sympy(*operands, **params))
     if isinstance(op.sympy, str):
         return _resolve(op.sympy)(*operands, **params)
     if params or op.kind(*["real"] * len(operands)) == "boolean":
@@ -165,6 +168,13 @@ def _arithmetic(sympy: Any, op: Op, kind: str, value: Any) -> Any:
 
 def _empty(shape: Any) -> Any:
     return np.empty(shape, dtype=object)
+
+
+def _positions(index: Any) -> Any:
+    try:
+        return _array(index).astype(np.int64)
+    except TypeError:
+        raise TypeError("to_sympy: an index that is no number has no SymPy counterpart") from None
 
 
 def _array(value: Any) -> Any:
