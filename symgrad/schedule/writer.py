@@ -549,6 +549,8 @@ class Writer:
                 for position, stride in zip(at, storage.strides, strict=True):
                     flat = flat + position * stride
                 steps.append(next((c for v, c in flat.terms if v is variable), 0))
+            elif n.op.name in ("arange", "eye"):  # not loaded, but their values, too, follow the position
+                steps.append(next((c for position in at for v, c in position.terms if v is variable), 0))
             elif n.op.name == "gather":
                 steps.append(None)
             elif n.args and (n.op.family == "elementwise" or n.op.name in VIEWS):

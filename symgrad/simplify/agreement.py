@@ -70,7 +70,8 @@ def _into_range(column: Array, bounds: str) -> Array:
         return np.where(column == 0, np.asarray(0.5, column.dtype), column)
     if bounds == "nonnegative":
         return column
-    inside = np.where(column <= 1, column, 1 / column)
+    with np.errstate(divide="ignore"):
+        inside = np.where(column <= 1, column, 1 / column)
     return inside if bounds == "probability" else np.where(np.arange(len(inside)) % 2, -inside, inside)
 
 
