@@ -477,12 +477,17 @@ def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:
 
 def _scheduled(formula: Formula, plan: Plan, outputs: Mapping[str, Expr]) -> tuple[Program, list[str]]:
     from symgrad.render.llvm import host_lanes
+
+    return _schedule(formula, plan, outputs, host_lanes(formula.dtype), formula.mode)
+
+
+def _schedule(formula: Formula, plan: Plan, outputs: Mapping[str, Expr], lanes: int, mode: str) -> tuple[Program, list[str]]:
     from symgrad.schedule import schedule
 
     planned = {name: shape for name, _, shape in plan.outputs}
     shaped = {name: e if e.shape else _spread(e, planned[name]) for name, e in outputs.items()}
     itemsize = 8 if formula.dtype == "float64" else 4
-    return schedule(shaped, lanes=host_lanes(formula.dtype), name=plan.kind, mode=formula.mode, itemsize=itemsize)
+    return schedule(shaped, lanes=lanes, name=plan.kind, mode=mode, itemsize=itemsize)
 
 
 def _spread(scalar: Expr, shape: Shape) -> Expr:
@@ -576,16 +581,29 @@ def _gradient_formulas(formula: Formula) -> Any:
 
 def _source(formula: Formula, language: str) -> str:
     kinds = ["value"] + (["value_and_grad"] if formula.wrt and formula.structure == 0 and not formula.outputs[0].shape else [])
-    programs = {kind: _program(formula, _PLANS[kind](formula)) for kind in kinds}
+    plans = [_PLANS[kind](formula) for kind in kinds]
     if language == "python":
         from symgrad.render.python import render_python
 
-        return str(render_python(programs))
+        return render_python([_python_entry(formula, plan) for plan in plans], dtype=formula.dtype)
     if language == "llvm":
-        return "\n".join(_llvm(program, formula) for program in programs.values())
+        return "\n".join(_llvm(_program(formula, plan), formula) for plan in plans)
     if language == "c":
         raise NotImplementedError('f.source("c") is not available yet: "python" and "llvm" are')
     raise ValueError(f'f.source("python") or f.source("llvm"), not {language!r}')
+
+
+def _python_entry(formula: Formula, plan: Plan) -> Any:
+    """One function of the Python module: plain loops and whole matrix products, as a person would write them."""
+    from symgrad.render.python import Entry, Variable
+
+    mode = "blas" if formula.mode == "auto" else formula.mode
+    program, _ = _schedule(formula, plan, expand(_simplified(formula, plan.derive())), 1, mode)
+    _verify(program)
+    inputs = [Variable(s.name, s.kind, s.shape) for s in plan.inputs]
+    outputs = [Variable(name, kind, shape) for name, kind, shape in plan.outputs]
+    doc = "; ".join(str(e) for e in formula.outputs)
+    return Entry(plan.kind, program, inputs, outputs, plan.result, _constraints(formula, plan), doc)
 
 
 def _jit(formula: Formula, plan: Plan) -> Callable[..., Any]:
