@@ -119,9 +119,11 @@ class Script:
                 self.names[node] = f"{letter}{count}"
         self.definitions = bound
 
-    def write(self, root: Expr, spell: Callable[[str], str] = str) -> str:
-        """One formula; ``spell`` writes a name in the notation. A root that has a name is written out."""
+    def write(self, root: Expr, spell: Callable[[str], str] = str, whole: bool = True) -> str:
+        """One formula; ``spell`` writes a name in the notation. ``whole``: write out a root that has a name."""
         opening, closing = self.brackets
+        if not whole and seen(root) in self.names:
+            return spell(self.names[seen(root)])
         parts: list[str] = []
         stack: list[Piece] = list(reversed(self.pieces[seen(root)][1]))
         while stack:

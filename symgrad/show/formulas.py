@@ -1,0 +1,50 @@
+"""FORMULAS: several named expressions, one a line, what they share written once in front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from symgrad.expr import Expr
+from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name
+from symgrad.show.layout import Script
+from symgrad.show.text import text_layout
+
+__all__ = ["Formulas"]
+
+
+class Formulas(dict[str, Expr]):
+    """Gradients by name: a dict that prints one ``dL/dw = …`` a line.
+
+    ``formulas``: name → expression. ``of``: what is differentiated, the ``L`` of ``dL/dw``; empty for updates of names,
+    ``w ← …``, where the name may stand on the right, too.
+
+    >>> import symgrad as sg
+    >>> a, b, c = sg.symbols("a b c")
+    >>> print(Formulas({"a": b + c, "b": a}))
+    dL/da = b + c
+    dL/db = a
+    """
+
+    def __init__(self, formulas: Mapping[str, Expr], of: str = "L") -> None:
+        super().__init__(formulas)
+        self.of = of
+
+    def __str__(self) -> str:
+        script = Script(list(self.values()), text_layout, reserved=() if self.of else self)
+        lines = [f"{script.names[d]} = {script.write(d)}" for d in script.definitions]
+        heads = {name: f"d{self.of}/d{name} =" if self.of else f"{name} ←" for name in self}
+        return "\n".join([*lines, *(f"{heads[name]} {script.write(e, whole=False)}" for name, e in self.items())])
+
+    __repr__ = __str__
+
+    def latex(self) -> str:
+        """The lines as LaTeX, aligned, without delimiters."""
+        script = Script(list(self.values()), latex_layout, BRACKETS, reserved=() if self.of else self)
+        lines = [(latex_name(script.names[d]), script.write(d, latex_name), "=") for d in script.definitions]
+        for name, e in self.items():
+            left = rf"\frac{{\partial {latex_name(self.of)}}}{{\partial {latex_name(name)}}}" if self.of else latex_name(name)
+            lines.append((left, script.write(e, latex_name, whole=False), "=" if self.of else r"\leftarrow"))
+        return aligned(lines)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex()}$"

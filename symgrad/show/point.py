@@ -1,0 +1,163 @@
+"""POINT: an expression at a point: the value and the gradient of every node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from symgrad import dims
+from symgrad.differentiate import grad
+from symgrad.errors import ShapeError
+from symgrad.evaluate import evaluate
+from symgrad.expr import Array, Expr, as_expr, free_symbols, topological
+from symgrad.show.layout import ATOM, seen
+from symgrad.show.text import text_layout
+
+__all__ = ["Point", "at"]
+
+LABEL = 44  # characters of a formula in the table; longer parts are referred to by their row
+ELEMENTS = 4  # of an array that the table writes out
+
+
+def at(expr: Any, values: Mapping[Any, Any] | None = None, /, **named: Any) -> Point:
+    """The expression at a point, with the value and the gradient of every node.
+
+    ``values``: symbol or name → number or array, for names that are no Python keywords; ``named``: the others.
+    Raises ``TypeError`` for a missing or unknown name, ``ShapeError`` for an array of the wrong shape.
+
+    >>> import symgrad as sg
+    >>> a, b, c = sg.symbols("a b c")
+    >>> point = sg.at(a*b + c, a=2, b=-3, c=10)
+    >>> point.value(a*b), point.grad(b)
+    (-6.0, 2.0)
+    """
+    root = as_expr(expr)
+    known = {s.name: s for s in free_symbols(root)}
+    given: dict[Expr, Any] = {}
+    for key, value in [*(values or {}).items(), *named.items()]:
+        name = key.name if isinstance(key, Expr) and key.op.name == "symbol" else key
+        if not isinstance(name, str) or name not in known:
+            raise TypeError(f"sg.at: {name!r} is not a symbol of the expression; its symbols are {', '.join(known) or 'none'}")
+        if known[name] in given:
+            raise TypeError(f"sg.at: {name!r} is given twice")
+        given[known[name]] = value
+    missing = [name for name, s in known.items() if s not in given]
+    if missing:
+        raise TypeError(f"sg.at: no value for {', '.join(missing)}")
+    return Point(root, given)
+
+
+class Point:
+    """What :func:`at` returns. ``expr``: the expression; ``nodes``: its nodes but constants, operands first.
+
+    Prints as a table, in a notebook as an HTML one.
+    """
+
+    def __init__(self, expr: Expr, values: Mapping[Expr, Any]) -> None:
+        self.expr = expr
+        self.nodes = [n for n in topological(expr) if n.op.name != "constant"] or [expr]
+        self._given = dict(values)
+        self._values = dict(zip(self.nodes, evaluate(self.nodes, self._given), strict=True))
+
+    def value(self, node: Any = None) -> Any:
+        """The value of a node, a float for a scalar; of the expression itself without one.
+
+        ``node``: an expression that occurs in this one, or the name of a symbol or named node. Raises ``ValueError`` for others.
+        """
+        return _plain(self._values[self._node(node)])
+
+    def grad(self, node: Any) -> Any:
+        """The derivative of the expression with respect to a node (see :meth:`value`).
+
+        Raises ``ShapeError`` where the expression is not a scalar, ``TypeError`` for a node that is not real.
+        """
+        wanted = self._node(node)
+        if self.expr.shape != ():
+            raise ShapeError(f"the expression has shape {dims.format_shape(self.expr.shape)}, only a scalar has a gradient: take a sum, or use sg.jacobian")
+        if wanted.kind != "real":
+            raise TypeError(f"a derivative with respect to {wanted.kind} values does not exist")
+        return _plain(self._grads[wanted])
+
+    @cached_property
+    def _grads(self) -> dict[Expr, Array]:
+        real = [n for n in self.nodes if n.kind == "real"]
+        if self.expr.shape != () or self.expr.kind != "real" or not real:
+            return {}
+        return dict(zip(real, evaluate(grad(self.expr, real, simplify=False), self._given), strict=True))
+
+    def _node(self, node: Any) -> Expr:
+        if node is None:
+            return self.expr
+        if isinstance(node, str):
+            found = [n for n in self.nodes if n.op.name in ("symbol", "named") and n.name == node]
+            if not found:
+                names = dict.fromkeys(n.name for n in self.nodes if n.op.name in ("symbol", "named"))
+                raise ValueError(f"nothing is named {node!r} here; named are {', '.join(names) or 'none'}")
+            return found[-1]
+        wanted = as_expr(node)
+        if wanted not in self._values:
+            raise ValueError(f"the {wanted.op.name} node of shape {dims.format_shape(wanted.shape)} does not occur in the expression")
+        return wanted
+
+    # --- the table ---------------------------------------------------------------------------------------
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        rows = [("", "node", "value", "gradient")]
+        labels = _labels(self.nodes)
+        for k, node in enumerate(self.nodes, 1):
+            gradient = _written(self._grads[node]) if node in self._grads else ""
+            rows.append((f"#{k}", labels[node], _written(self._values[node]), gradient))
+        return rows
+
+    def __str__(self) -> str:
+        rows = self._rows()
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = [f"{n:>{widths[0]}}  {label:<{widths[1]}}  {value:>{widths[2]}}  {gradient:>{widths[3]}}".rstrip() for n, label, value, gradient in rows]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        cells = "".join(f"<th>{escape(c)}</th>" for c in head)
+        body = "".join(
+            f'<tr><td>{n}</td><td style="text-align:left"><code>{escape(label)}</code></td><td>{escape(value)}</td><td>{escape(gradient)}</td></tr>'
+            for n, label, value, gradient in rows
+        )
+        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _plain(value: Array) -> Any:
+    return value.item() if value.ndim == 0 else value
+
+
+def _written(value: Array) -> str:
+    if value.ndim == 0:
+        return str(value.item()) if value.dtype.kind in "bi" else f"{value.item():.6g}"
+    if value.size <= ELEMENTS:
+        return np.array2string(value, formatter={"float_kind": lambda v: f"{v:.6g}"}).replace("\n", "")
+    return f"array {dims.format_shape(value.shape)}"
+
+
+def _labels(nodes: list[Expr]) -> dict[Expr, str]:
+    """Each node's formula; a part of it that would be long stands as the number of its row."""
+    row = {node: k for k, node in enumerate(nodes, 1)}
+    labels: dict[Expr, str] = {}
+    inside: dict[Expr, tuple[str, int]] = {}  # how a node is written as a part, and how strongly that binds
+    for node in topological(*nodes):
+        strength, pieces = (ATOM, [node.name]) if node.op.name == "named" else text_layout(node)
+        written = ""
+        for piece in pieces:
+            if isinstance(piece, str):
+                written += piece
+            else:
+                part, binds = inside[seen(piece[0])]
+                written += f"({part})" if binds < piece[1] else part
+        labels[node] = f"{written} = {inside[node.args[0]][0]}" if node.op.name == "named" else written
+        inside[node] = (written, strength) if len(written) <= LABEL or node not in row else (f"#{row[node]}", ATOM)
+    return labels
