@@ -6,7 +6,6 @@ import csv
 import math
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +28,16 @@ UNARY: dict[str, Callable[..., Any]] = {
     "elu(alpha=1)": sg.elu, "elu(alpha=2)": lambda x: sg.elu(x, alpha=2), "leaky_relu(0.01)": lambda x: sg.leaky_relu(x, 0.01),
     "clip(x,0,1)": lambda x: sg.clip(x, 0, 1), "x**-1": lambda x: x**-1,
     "where(x>0,log(x),0)": lambda x: sg.where(x > 0, sg.log(x), 0), "where(x>0,sqrt(x),0)": lambda x: sg.where(x > 0, sg.sqrt(x), 0),
-    "where(x>0,x,x)": lambda x: sg.where(x > 0, x, x), "hinge max(0,1-t)": lambda x: sg.nn.hinge(x, 1.0), "huber(delta=1)": lambda x: sg.nn.huber(x, 0.0),
+    "where(x>0,x,x)": lambda x: sg.where(x > 0, x, x), "hinge max(0,1-t)": lambda x: sg.nn.hinge(x, 1.0),
+    "huber(delta=1)": lambda x: sg.nn.huber(x, 0.0),
 }  # fmt: skip
 BINARY: dict[str, Callable[..., Any]] = {
     "max(x,y)": sg.maximum, "min(x,y)": sg.minimum, "pow(x,y)": sg.pow, "atan2(y,x)": sg.atan2, "x/y": lambda x, y: x / y,
 }  # fmt: skip
 VECTOR: dict[str, Callable[..., Any]] = {
-    "norm2": sg.norm, "norm2**2": lambda x: sg.norm(x) ** 2, "softmax": sg.softmax, "log_softmax": sg.log_softmax, "logsumexp": sg.logsumexp,
-    "sum": sg.sum, "mean": sg.mean, "prod": sg.prod,
+    "norm2": sg.norm, "norm2**2": lambda x: sg.norm(x) ** 2, "softmax": sg.softmax, "log_softmax": sg.log_softmax,
+    "logsumexp": sg.logsumexp, "sum": sg.sum, "mean": sg.mean, "prod": sg.prod,
 }  # fmt: skip
-
-Case = tuple[Any, list[Any], list[Any], bool]  # expression, symbols differentiated by, their values, scalar input
 
 
 def case_of(op: str, text: str) -> tuple[Any, list[Any], dict[Any, Any]]:
@@ -73,7 +71,9 @@ def numbers(text: str) -> list[float]:
 def derivative_of(expr: Any, wrt: list[Any], simplify: bool) -> list[Any]:
     """The gradient; of a vector its Jacobian."""
     if expr.shape:
-        return [sg.jacobian(expr, w) if simplify else sg.stack([sg.grad(expr[i], w, simplify=False) for i in range(expr.shape[0])]) for w in wrt]
+        (w,) = wrt
+        rows = [sg.grad(expr[i], w, simplify=False) for i in range(expr.shape[0])]
+        return [sg.jacobian(expr, w) if simplify else sg.stack(rows)]
     return list(sg.grad(expr, wrt, simplify=simplify))
 
 
@@ -123,7 +123,7 @@ def compiled(outputs: list[Any], values: dict[Any, Any]) -> list[np.ndarray]:
 
 RUNNERS = [
     pytest.param(evaluated, False, id="evaluated-raw"), pytest.param(evaluated, True, id="evaluated"),
-    pytest.param(compiled, True, id="compiled", marks=pytest.mark.skipif(find_spec("symgrad.pipeline") is None, reason="no pipeline yet")),
+    pytest.param(compiled, True, id="compiled"),
 ]  # fmt: skip
 
 
@@ -135,11 +135,12 @@ def name_of(row: dict[str, str]) -> str:
 @pytest.mark.parametrize("row", ROWS, ids=map(name_of, ROWS))
 def test_row(row: dict[str, str], runner: Callable[..., list[np.ndarray]], simplify: bool) -> None:
     if row["input"] == "label out of range":
-        with pytest.raises(ValueError, match="2"):
-            t = sg.symbol("t", ("n",), integer=True)
-            x = sg.symbol("x", ("n", 2))
-            sg.fit(sg.nn.cross_entropy(x @ sg.symbol("W", (2, 2)), t), {"W": np.eye(2)}, {"x": np.ones((3, 2)), "t": np.array([0, 1, 2])},
-                   optimizer=sg.optim.SGD(0.1), epochs=1, progress=False)  # fmt: skip
+        t = sg.symbol("t", ("n",), integer=True)
+        x = sg.symbol("x", ("n", 2))
+        loss = sg.nn.cross_entropy(x @ sg.symbol("W", (2, 2)), t)
+        data = {"x": np.ones((3, 2)), "t": np.array([0, 1, 7])}
+        with pytest.raises(ValueError, match=r"7.*2|2.*7"):
+            sg.fit(loss, {"W": np.eye(2)}, data, optimizer=sg.optim.SGD(0.1), epochs=1, progress=False)
         return
     expr, wrt, values = case_of(row["op"], row["input"])
     derivatives = [] if row["derivative"] in ("-", "[]") else derivative_of(expr, wrt, simplify)
@@ -169,5 +170,6 @@ def test_integer_exponents_have_no_logarithm() -> None:
 
 def test_signed_zeros_are_kept() -> None:
     x = sg.symbol("x")
-    for function in (sg.sqrt, sg.sin, sg.tan, sg.asin, sg.atan, sg.sinh, sg.tanh, sg.asinh, sg.atanh, sg.expm1, sg.log1p, sg.erf, sg.floor, sg.round):
+    odd = (sg.sin, sg.tan, sg.asin, sg.atan, sg.sinh, sg.tanh, sg.asinh, sg.atanh, sg.erf, sg.silu, sg.gelu)
+    for function in (*odd, sg.sqrt, sg.expm1, sg.log1p, sg.floor, sg.round, sg.elu, sg.leaky_relu):
         assert math.copysign(1.0, float(evaluate(function(x), {x: -0.0}))) == -1.0, function.__name__
