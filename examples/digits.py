@@ -16,7 +16,7 @@ logits = net(x)
 loss = sg.nn.cross_entropy(logits, t)
 accuracy = sg.equal(sg.argmax(logits, axis=1), t).mean()
 
-fit = sg.fit(loss, net.init(seed=0), {"x": x_train, "t": t_train}, optimizer=sg.optim.Adam(2e-3), epochs=30, batch_size=32,
+fit = sg.fit(loss, net.init(seed=0), {"x": x_train, "t": t_train}, optimizer=sg.optim.Adam(3e-3), epochs=30, batch_size=32,
              validation={"x": x_test, "t": t_test}, metrics={"accuracy": accuracy}, progress=False)
 
 print(f"{net}, {net.size} parameters")

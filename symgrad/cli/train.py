@@ -32,7 +32,7 @@ class Settings:
 SETTINGS = {
     "moons": Settings((16, 16), optimizer="sgd", lr=1.0, l2=1e-4, epochs=100, batch_size=None),
     "spiral": Settings((32, 32), "tanh", lr=1e-2, epochs=1000, batch_size=None),
-    "digits": Settings((64, 32), lr=2e-3, l2=0.0, epochs=30),
+    "digits": Settings((64, 32), lr=3e-3, l2=0.0, epochs=30),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from symgrad.expr import Expr
-from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name
+from symgrad.show.latex import BRACKETS, aligned, glyphs, latex_layout, latex_name
 from symgrad.show.layout import Script
 from symgrad.show.text import text_layout
 
@@ -39,7 +39,7 @@ class Formulas(dict[str, Expr]):
 
     def latex(self) -> str:
         """The lines as LaTeX, aligned, without delimiters."""
-        script = Script(list(self.values()), latex_layout, BRACKETS, reserved=() if self.of else self)
+        script = Script(list(self.values()), latex_layout, BRACKETS, reserved=() if self.of else self, measure=glyphs)
         lines = [(latex_name(script.names[d]), script.write(d, latex_name), "=") for d in script.definitions]
         for name, e in self.items():
             left = rf"\frac{{\partial {latex_name(self.of)}}}{{\partial {latex_name(name)}}}" if self.of else latex_name(name)

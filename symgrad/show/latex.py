@@ -31,6 +31,7 @@ from symgrad.show.layout import (
     POWER,
     PRODUCT,
     SUM,
+    Alternative,
     Layout,
     Piece,
     Script,
@@ -60,21 +61,26 @@ _LETTERS = {
 
 def latex(expr: Expr) -> str:
     """The formula as LaTeX without delimiters; named and shared parts stand below it, aligned."""
-    script = Script([expr], latex_layout, BRACKETS)
+    script = Script([expr], latex_layout, BRACKETS, measure=glyphs)
     if not script.definitions:
         return script.write(expr)
     lines = [(latex_name(script.names[d]), script.write(d, latex_name)) for d in script.definitions]
     if expr not in script.names:
-        lines.append(("", script.write(expr, latex_name)))
+        lines.append(("", script.write(expr, latex_name), ""))
     return aligned(lines)
 
 
 METHODS["latex"] = latex
 
 
-def aligned(lines: Sequence[tuple[str, str]]) -> str:
-    """Lines ``name = formula``, aligned at the sign."""
-    body = " \\\\\n".join(f"{name} &= {formula}" if name else f"&\\phantom{{=}} {formula}" for name, formula in lines)
+def glyphs(piece: str) -> int:
+    """How many signs a reader sees."""
+    return len(re.sub(r"\\(left|right|frac|operatorname|mathrm|begin|end|text)|[{}^_&\s]", "", re.sub(r"\\(?!left|right|frac|operator|mathrm|begin|end|text)[a-zA-Z]+", "x", piece)))
+
+
+def aligned(lines: Sequence[tuple[str, str, str]]) -> str:
+    """Lines (name, formula, sign), as in ``name = formula``, aligned at the sign."""
+    body = " \\\\\n".join(f"{name} &{sign} {formula}" if name else f"&\\phantom{{=}} {formula}" for name, formula, sign in lines)
     return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
 
@@ -199,7 +205,8 @@ def _pow(e: Expr) -> Layout:
     if is_number(exponent, 0.5):
         return CALL, [r"\sqrt{", (base, ANY), "}"]
     if base.op.name in _POWERED and is_scalar_constant(exponent) and exponent.params["value"] > 0:
-        return call(f"\\{base.op.name}", *base.args, power=(exponent, ANY))
+        _, plain = call(f"\\{base.op.name}", *base.args, power=(exponent, ANY))
+        return POWER, [Alternative(base, [(base, POWER + 1), "^{", (exponent, ANY), "}"], plain)]
     return POWER, [(base, POWER + 1), "^{", (exponent, ANY), "}"]
 
 
