@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,6 +124,10 @@ class Builder:
     def reduce(self, name: str, value: Value) -> Value:
         """All lanes into one: "add", "mul", "maximum" or "minimum"."""
         return value if value.lanes == 1 else self._let(value.kind, 1, f"reduce_{name}", (value,), {})
+
+    def reduce_each(self, values: Sequence[Value]) -> Value:
+        """The sums of as many vectors as they have lanes, as one vector."""
+        return values[0] if len(values) == 1 else self._let(values[0].kind, len(values), "reduce_add_each", tuple(values), {})
 
     def read(self, register: Register) -> Value:
         return self._let(register.kind, register.lanes, "read", (register,), {})

@@ -13,10 +13,10 @@ import numpy as np
 class Instruction:
     """``kind``: what operands become and the result is: "real" → real, "same" → the widest operand's (at least
     integer), "boolean" → boolean of any (compared in their common kind), "logic" → boolean of booleans,
-    "integer" → integer of integers. ``evaluate``: NumPy, for the interpreter. ``cost``: 1 an addition."""
+    "integer" → integer of integers. ``arity``: ``None`` for one operand a lane. ``evaluate``: NumPy, for the interpreter. ``cost``: 1 an addition."""
 
     name: str
-    arity: int
+    arity: int | None
     kind: str
     evaluate: Callable[..., Any]
     cost: float = 1.0
@@ -117,6 +117,7 @@ INSTRUCTIONS: dict[str, Instruction] = _table(
     ("iota",          0, "integer", lambda: None),                    # 0, 1, …, lanes - 1
     ("extract",       1, "any",     lambda x, lane: x[lane]),         # param lane
     ("reduce_add",    1, "any",     np.sum,                   3.0),
+    ("reduce_add_each", None, "any", lambda *xs: np.array([np.sum(x) for x in xs]), 3.0),  # lane k: the sum of operand k's lanes
     ("reduce_mul",    1, "any",     np.prod,                  3.0),
     ("reduce_maximum", 1, "any",    np.max,                   3.0),
     ("reduce_minimum", 1, "any",    np.min,                   3.0),

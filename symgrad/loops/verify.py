@@ -171,7 +171,8 @@ class _Verifier:
         rule = INSTRUCTIONS.get(s.op)
         if rule is None:
             self.refuse(f"{s.op!r} is no instruction: see symgrad/loops/instructions.py")
-        self.require(len(s.args) == rule.arity, f"{s.op} takes {rule.arity} operands, not {len(s.args)}")
+        arity = s.value.lanes if rule.arity is None else rule.arity
+        self.require(len(s.args) == arity, f"{s.op} takes {arity} operands, not {len(s.args)}")
         if rule.kind == "any" or rule.arity == 0:
             self.special(s)
         else:
@@ -223,6 +224,9 @@ class _Verifier:
             self.require((value.kind, value.lanes) == ("integer", 1), "an index makes a scalar integer")
         elif s.op == "iota":
             self.require(value.kind == "integer", "iota makes integers")
+        elif s.op == "reduce_add_each":
+            for arg in s.args:
+                self.use(arg, value.kind, value.lanes, f"{s.op}'s operand")
         elif s.op == "splat":
             self.use(s.args[0], value.kind, 1, "splat's operand")
         else:

@@ -323,6 +323,25 @@ def _reduce(combine: Callable[[Body, str, int, str, str], str]) -> Handler:
     return handler
 
 
+def _reduce_each(e: Body, s: Let) -> str:
+    """Halves of neighbours against halves, until every vector is one lane: three instructions a sum."""
+    texts, kind, lanes = [e.values[a] for a in s.args], s.value.kind, s.value.lanes
+    combine, type_, groups = _combine("fadd", "add"), e.type(kind, lanes), 1
+    while len(texts) > 1:
+        width = lanes // groups  # lanes that still belong to one sum
+        halves = []
+        for start in (0, width // 2):
+            lanes_of = [group * width + start + k for group in range(groups) for k in range(width // 2)]
+            halves.append(", ".join(f"i32 {k}" for k in (*lanes_of, *(lanes + k for k in lanes_of))))
+        pairs = zip(texts[::2], texts[1::2])
+        texts = [
+            combine(e, kind, lanes, *(e.emit(f"shufflevector {type_} {x}, {type_} {y}, <{lanes} x i32> <{half}>") for half in halves))
+            for x, y in pairs
+        ]
+        groups *= 2
+    return texts[0]
+
+
 def _combine(real: str, integer: str) -> Callable[[Body, str, int, str, str], str]:
     def combine(e: Body, kind: str, lanes: int, a: str, b: str) -> str:
         op = f"{real} {e.context.flags}" if kind == "real" else integer
@@ -378,6 +397,7 @@ HANDLERS: dict[str, Handler] = {
     "select": _select, "to_real": _to_real, "to_integer": _to_integer, "to_boolean": _to_boolean,
     "bitand": _logic("and"), "bitxor": _logic("xor"), "shift_left": _shift("shl"), "shift_right": _shift("lshr"),
     "powi": _powi, "splat": _splat, "iota": _iota, "extract": _extract,
+    "reduce_add_each": _reduce_each,
     "reduce_add": _reduce(_combine("fadd", "add")), "reduce_mul": _reduce(_combine("fmul", "mul")),
     "reduce_maximum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "gt", kind, lanes, a, b)),
     "reduce_minimum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "lt", kind, lanes, a, b)),

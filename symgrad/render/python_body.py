@@ -111,6 +111,7 @@ class PythonBody:
         self.uses = Counter(v for statement in walk(program.body) for v in values(statement))
         self.depth = 0
         self.temporaries = 0
+        self.once: set[str] = set()  # temporaries that are read once
 
     # --- lines ---
 
@@ -120,6 +121,11 @@ class PythonBody:
     def assign(self, target: str, text: Text) -> None:
         """``target = text``, or ``target += rest`` where the text adds to the target."""
         rest = dict(text.rest).get(target)
+        waiting = f"{'    ' * self.indent}{text.text} = "
+        if text.text in self.once and self.lines and self.lines[-1].startswith(waiting):
+            # the value got a line of its own only for its width: that line serves
+            self.lines[-1] = f"{'    ' * self.indent}{target} = {self.lines[-1].removeprefix(waiting)}"
+            return
         self.line(f"{target} += {rest}" if rest is not None else f"{target} = {text.text}")
 
     def settle(self, value: Value) -> None:
@@ -129,6 +135,8 @@ class PythonBody:
         name = self.names.make(f"v{self.temporaries}")
         self.assign(name, text)
         self.texts[value] = Text(name)
+        if self.uses[value] == 1:
+            self.once.add(name)
 
     def before_writing(self, written: Iterable[Any]) -> None:
         written = set(written)
@@ -526,6 +534,6 @@ EXPRESSIONS: dict[str, Writer] = {
     "bitand": _infix("&", BITAND), "bitxor": _infix("^", XOR), "shift_left": _infix("<<", SHIFT), "shift_right": _shift_right,
     "powi": _powi, "polygamma": _polygamma, "digamma": _helper("digamma"),
     **{name: _call(f"math.{name}") for name in _MATH},
-    "splat": _same, "extract": _same, "reduce_add": _same, "reduce_mul": _same, "reduce_maximum": _same, "reduce_minimum": _same,
+    "splat": _same, "extract": _same, "reduce_add": _same, "reduce_add_each": _same, "reduce_mul": _same, "reduce_maximum": _same, "reduce_minimum": _same,
     "iota": lambda e, s, args: Text("0"),
 }  # fmt: skip

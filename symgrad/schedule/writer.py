@@ -625,18 +625,26 @@ class Writer:
             free = [k for k in range(len(shape)) if k != lane and shape[k] != 1]
             limit = MAX_BLOCK_LANES if lane is not None else MAX_BLOCK_REDUCED
             if any(m.op.name == "contract" for m in group.members):
-                if len(free) >= 2 and (lane is None or group.batched is None):
+                if group.crossing and free and self._divides(shape[free[-1]]):
+                    blocks[free[-1]] = self.lanes
+                elif len(free) >= 2 and (lane is None or group.batched is None):
                     blocks[free[-2]] = pick_block(shape[free[-2]], 4)
                     blocks[free[-1]] = pick_block(shape[free[-1]], max(1, limit // blocks[free[-2]]))
                 elif free:
                     blocks[free[-1]] = pick_block(shape[free[-1]], MAX_BLOCK_LANES)
             elif free and group.crossing:
-                blocks[free[-1]] = pick_block(shape[free[-1]], 4)
+                blocks[free[-1]] = self.lanes if self._divides(shape[free[-1]]) else pick_block(shape[free[-1]], 4)
         padded = group.batched is not None
         self.nest(shape, blocks, lane, padded, lambda points: self._members(group, points))
 
+    def _divides(self, extent: Dim) -> bool:
+        return isinstance(extent, int) and extent % self.lanes == 0 and self.lanes > 1
+
     def _members(self, group: Group, points: list[Indices]) -> None:
         for node in group.members:
+            if self._sums_together(group, node, points):
+                self._emit_sums(node, points)
+                continue
             if node.op.name in REDUCERS or node.op.name == "contract":
                 self._emit_reduction(node, points)
             for idx in points:
@@ -646,6 +654,20 @@ class Writer:
                         value = self._accumulated(node, place, idx, value)
                     self.store(node, place, idx, value)
 
+    def _sums_together(self, group: Group, node: Expr, points: list[Indices]) -> bool:
+        """Whether a register block is a vector of sums over the batch, neighbours in memory."""
+        return group.crossing and len(points) == self.lanes > 1 and node.op.name in ("sum", "contract") and node.kind != "boolean" and all(
+            place.strides[-1] == 1 for place in self.written[node]
+        )  # fmt: skip
+
+    def _emit_sums(self, node: Expr, points: list[Indices]) -> None:
+        """As many sums over the batch as there are lanes: added up across lanes together, stored as one vector."""
+        sums = self.b.reduce_each(self._accumulate(node, points))
+        for place in self.written[node]:
+            at = self.address(node, place, points[0])
+            total = sums if self._single_chunk() else self.b.add(self.b.load(place.buffer, at, self.lanes), sums)
+            self.b.store(place.buffer, at, total)
+
     def _single_chunk(self) -> bool:
         return self.plan is not None and isinstance(self.plan.dim, int) and self.plan.dim <= self.chunk
 
@@ -654,6 +676,7 @@ class Writer:
         return self._join(node, old, value)
 
     def _join(self, node: Expr, a: Scalar, b: Scalar) -> Value:
+        """Two partial results of a reduction as one."""
         return {"prod": self.b.mul, "max": self.b.maximum, "min": self.b.minimum}.get(node.op.name, self.b.add)(a, b)
 
     def identity(self, node: Expr) -> bool | int | float:
@@ -663,7 +686,7 @@ class Writer:
             sign = -1 if name == "max" else 1
             if node.kind == "real":
                 return sign * float("inf")
-            return bool(sign > 0) if node.kind == "boolean" else (2**63 - 1 if sign > 0 else -(2**63))
+            return int(sign > 0) if node.kind == "boolean" else (2**63 - 1 if sign > 0 else -(2**63))
         one = name == "prod"
         return float(one) if node.kind == "real" else int(one)
 
@@ -718,16 +741,26 @@ class Writer:
 
     def _emit_reduction(self, node: Expr, points: list[Indices]) -> None:
         """One reduction or contraction for all points of a register block; the results go into the memo."""
+        if node.op.name in ("argmax", "argmin"):
+            x = node.args[0]
+            self._emit_arg_reduction(node, points, x.shape[node.params["axis"]])
+            return
+        along = self._reduction_lane(node, points[0])
+        for value, idx in zip(self._accumulate(node, points), points, strict=True):
+            if along is not None:
+                value = self.b.reduce({"prod": "mul", "max": "maximum", "min": "minimum"}.get(node.op.name, "add"), value)
+            self.memo[-1][node, idx] = self.b.convert(value, node.kind)
+
+    def _accumulate(self, node: Expr, points: list[Indices]) -> list[Value]:
+        """The accumulators of a register block after the loops over the summed axes, lanes not yet added up."""
         b = self.b
         _, extents, _ = self._reduction(node, points[0], [Index()] * (node.args[0].ndim + node.args[-1].ndim))
         along = self._reduction_lane(node, points[0])
         flat = self._flat_reduction(node, points[0], extents) if along is not None and self.count is None else None
-        if node.op.name in ("argmax", "argmin"):
-            self._emit_arg_reduction(node, points, extents[0])
-            return
         wide = self.lanes if along is not None or self.lane is not None else 1
         start = self.identity(node)
-        registers = [b.define("acc", start, node.kind, wide) for _ in points]
+        kind = "integer" if node.kind == "boolean" else node.kind  # any and all are the largest and smallest of 0 and 1
+        registers = [b.define("acc", start, kind, wide) for _ in points]
 
         def accumulate(chosen: dict[int, Index]) -> None:
             inner = [chosen[k] for k in range(len(extents))]
@@ -742,10 +775,10 @@ class Writer:
                     b.assign(register, b.fma(*values, old) if node.kind == "real" else b.add(b.mul(*values), old))
                 else:
                     (value,) = values
-                    if node.op.name in ("sum", "prod") and node.kind == "integer":
+                    if kind == "integer":
                         value = b.convert(b.constant(value), "integer")
                     if masked is not None:
-                        value = b.select(masked, value, b.constant(start, node.kind))
+                        value = b.select(masked, value, b.constant(start, kind))
                     b.assign(register, self._join(node, b.read(register), value))
 
         order = [k for k in range(len(extents)) if k != along] + ([along] if along is not None else [])
@@ -766,11 +799,7 @@ class Writer:
             self._lane_loop(flat, lambda at: accumulate({k: at if k == moving else Index() for k in range(len(extents))}))
         else:
             descend(0, {})
-        for register, idx in zip(registers, points, strict=True):
-            value = b.read(register)
-            if along is not None:
-                value = b.reduce({"prod": "mul", "max": "maximum", "min": "minimum"}.get(node.op.name, "add"), value)
-            self.memo[-1][node, idx] = value
+        return [b.read(register) for register in registers]
 
     def _flat_reduction(self, node: Expr, idx: Indices, extents: Sequence[Dim]) -> Dim | None:
         """The total size, if all summed axes together are one contiguous run in every operand."""
