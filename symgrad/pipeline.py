@@ -572,16 +572,16 @@ def _gradient_formulas(formula: Formula) -> Any:
     names = [w.name if "name" in w.params else f"node{k}" for k, w in enumerate(formula.wrt)]
     if len(formula.outputs) == 1 and not formula.outputs[0].shape:
         return Formulas(dict(zip(names, _simplified(formula, _grad(formula).derive()).values())))
-    jacobians = list(_simplified(formula, _jacobian(formula).derive()).values())
+    jacobians = _simplified(formula, _jacobian(formula).derive()).values()
     if len(formula.outputs) == 1:
         return Formulas(dict(zip(names, jacobians)))
     heads = _names(formula, formula.structure, formula.outputs)
-    return Formulas(dict(zip([f"{head}/{name}" for head in heads for name in names], jacobians)))
+    return Formulas(dict(zip([f"d{head}/d{name}" for head in heads for name in names], jacobians)), of="")
 
 
 def _source(formula: Formula, language: str) -> str:
-    kinds = ["value"] + (["value_and_grad"] if formula.wrt and formula.structure == 0 and not formula.outputs[0].shape else [])
-    plans = [_PLANS[kind](formula) for kind in kinds]
+    scalar = formula.structure == 0 and not formula.outputs[0].shape and formula.outputs[0].kind == "real"
+    plans = [_PLANS[kind](formula) for kind in (["value", "value_and_grad"] if scalar and formula.wrt else ["value"])]
     if language == "python":
         from symgrad.render.python import render_python
 
