@@ -26,8 +26,8 @@ DIGITS = 400  # 1e150 squared beside 1e-8 squared still has 60 digits
 _MODERATE, _NEARBY = 48, 24
 _PRECISE_POINTS = 64  # at which mpmath is asked, a form
 _EXTREMES = {
-    "float64": (0.0, 1e-8, -1e-8, 1.0, -1.0, 1e3, -1e3, 40.0, -40.0, 1e150, -1e150, 1e-160, math.inf, -math.inf),
-    "float32": (0.0, 1e-4, -1e-4, 1.0, -1.0, 1e2, -1e2, 15.0, -15.0, 1e18, -1e18, 1e-20, math.inf, -math.inf),
+    "float64": (0.0, -0.0, 1e-8, -1e-8, 1.0, -1.0, 1e3, -1e3, 40.0, -40.0, 1e150, -1e150, 1e-160, 1e250, -1e250, math.inf, -math.inf),
+    "float32": (0.0, -0.0, 1e-4, -1e-4, 1.0, -1.0, 1e2, -1e2, 15.0, -15.0, 1e18, -1e18, 1e-20, 1e30, -1e30, math.inf, -math.inf),
 }
 
 

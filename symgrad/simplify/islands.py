@@ -16,7 +16,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Protocol
 
-from symgrad.expr import OPS, Expr, apply, constant, symbol, topological
+from symgrad.expr import OPS, Expr, apply, constant, substitute, symbol, topological
 from symgrad.simplify.agreement import disagreement
 from symgrad.simplify.algebra import candidates, is_algebraic
 from symgrad.simplify.bounded import bounded
@@ -29,7 +29,7 @@ MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
 SECONDS = 10.0  # an island; only when SymPy hangs
-_REVISION = 1  # of what is decided here: part of the key under which results are remembered
+_REVISION = 2  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -191,6 +191,8 @@ def _find(roots: Sequence[Expr], tally: _Tally) -> list[Island]:
             members.setdefault(find(node), []).append(node)
     islands = []
     for nodes in members.values():
+        if len(nodes) < 2:
+            continue
         outputs = [n for n in nodes if n in outside_use]
         if len(nodes) <= MAX_OPERATIONS:
             islands.append(Island(outputs, set(nodes)))
@@ -220,7 +222,7 @@ def _cones(outputs: list[Expr], inside: set[Expr], tally: _Tally) -> list[Island
 
 def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> list[Expr | None] | None:
     """New forms of the outputs over the placeholders (``None`` where one stays), or ``None``."""
-    if island.operations < 2 or island.is_plain():
+    if island.is_plain():
         return None
     tally.add("islands")
     record = _recall(island)
@@ -257,11 +259,13 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
     best, price = list(island.forms), cost(island.forms)
     refused = ""
     checked: dict[tuple[int, Expr], str] = {}
-    for choice in _choices([tidy(list(forms)) for forms in dict.fromkeys(map(tuple, found))], island.forms):
-        trial = [new if new is not None else old for new, old in zip(choice, best)]
+    passes = [tidy(list(forms)) for forms in dict.fromkeys(map(tuple, found))]
+    alone = [(i, forms) for i in range(len(best)) for forms in passes] if len(best) > 1 else []
+    for i, forms in [(None, forms) for forms in passes] + alone:
+        trial = forms if i is None else _with_one(i, forms[i], best)
         if cost(trial) >= price or any(t.kind == "boolean" for t in trial):
             continue
-        reasons = [_checked(island, i, t, checked) for i, t in enumerate(trial) if t is not best[i]]
+        reasons = [_checked(island, k, t, checked) for k, t in enumerate(trial) if t is not best[k]]
         refused = next(filter(None, reasons), refused)
         if not any(reasons):
             best, price = trial, cost(trial)
@@ -277,13 +281,11 @@ def _all_candidates(island: Island) -> list[list[Expr]]:
     return found
 
 
-def _choices(found: list[list[Expr]], old: list[Expr]) -> list[list[Expr | None]]:
-    """Each pass for all outputs together, then for each output alone."""
-    together: list[list[Expr | None]] = [list(forms) for forms in found]
-    if len(old) == 1:
-        return together
-    alone: list[list[Expr | None]] = [[f if k == i else None for k, f in enumerate(forms)] for i in range(len(old)) for forms in found]
-    return together + alone
+def _with_one(i: int, form: Expr, forms: list[Expr]) -> list[Expr]:
+    """The forms with another one for output ``i``, also where it is a part of other outputs."""
+    if form.shape != forms[i].shape or form.kind != forms[i].kind:
+        return [form if k == i else f for k, f in enumerate(forms)]
+    return [substitute(f, {forms[i]: form}) for f in forms]
 
 
 def _checked(island: Island, i: int, form: Expr, checked: dict[tuple[int, Expr], str]) -> str:
@@ -341,8 +343,8 @@ def _recall(island: Island) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        record: dict[str, Any] = json.loads(text)
-        if "reason" in record:
+        record: Any = json.loads(text)
+        if isinstance(record, dict) and "reason" in record:
             return {"reason": str(record["reason"])}
         forms = read_forms(record, island.placeholders)
     except ValueError:

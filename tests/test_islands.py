@@ -1,0 +1,396 @@
+"""SymPy on islands: what is simplified, what is refused, what is remembered, and what happens when SymPy misbehaves."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symgrad as sg
+from symgrad.evaluate import evaluate
+from symgrad.expr import OPS, Expr, apply, topological
+from symgrad.simplify import agreement, algebra, islands
+from symgrad.simplify.agreement import disagreement, evaluate_precisely, sample_points
+from symgrad.simplify.bounded import bounded
+from symgrad.simplify.cost import cost, count
+from symgrad.simplify.islands import read_forms, set_store, simplify_islands, write_forms
+
+x, y, z = sg.symbols("x y z")
+p, q = sg.symbols("p q", positive=True)
+v = sg.symbol("v", ("n",))
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(islands, "_remembered", {})
+    monkeypatch.setattr(islands, "_store", None)
+    yield
+
+
+def one(e: Any) -> Expr:
+    return simplify_islands([e])[0]
+
+
+SIMPLER = [
+    ((x**2 - y**2) / (x - y), x + y),
+    (sg.sin(x) ** 2 + sg.cos(x) ** 2, sg.constant(1)),
+    (sg.sqrt(p) * sg.sqrt(p), p),
+    (sg.sqrt(x**2), sg.abs(x)),
+    (sg.abs(x) ** 2, x**2),
+    ((x + 1) ** 2 - x**2 - 2 * x - 1, sg.constant(0)),
+    (x * (1 / y) * y, x),
+    (x * sg.log(y) + y * (1 / y), None),
+    (2 * sg.sin(x) * sg.cos(x), sg.sin(2 * x)),
+    (x * y / (x * z), y / z),
+    (v * y + v * z, None),
+    (sg.tanh(x) * y + sg.tanh(x) * z, None),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), SIMPLER, ids=[str(b) for b, _ in SIMPLER])
+def test_simpler(before: Expr, after: Expr | None) -> None:
+    found = one(before)
+    assert cost([found]) < cost([before])
+    assert found.shape == before.shape
+    if after is not None:
+        assert found is after
+
+
+KEPT = {
+    "reuse of tanh": 1 - sg.tanh(x) ** 2,
+    "accuracy near 1": (1 - x) * (1 + x),
+    "undefined below zero": sg.sqrt(x) ** 2,
+    "log of a negative product": sg.log(sg.exp(x) * y),
+    "overflow": (x / y) * (x / y) / y,
+    "written well": 3 * x**2 - 4 * x + 5,
+    "nothing to find": x * y + z,
+    "derivative of log": sg.grad(sg.log(x), x),
+    "sum of exponentials": sg.log(sg.exp(x) + sg.exp(y)),
+}
+
+
+@pytest.mark.parametrize("e", KEPT.values(), ids=KEPT)
+def test_kept(e: Expr) -> None:
+    assert one(e) is e
+
+
+def test_a_log_cancels_only_where_it_stays_undefined() -> None:
+    e = sg.grad(x * sg.log(x), x, simplify=False)
+    found = one(e)
+    assert cost([found]) < cost([e])
+    assert math.isnan(evaluate(found, {"x": -1.0}))
+    assert evaluate(found, {"x": 2.0}) == pytest.approx(math.log(2) + 1, rel=1e-15)
+
+
+def test_shared_parts_count_once() -> None:
+    """``h`` is there anyway: spelling it out for one output would not pay."""
+    h = sg.exp(x) + 1
+    roots = [h, h * y, h * z]
+    assert simplify_islands(roots) == roots
+
+
+def test_outputs_are_simplified_together() -> None:
+    roots = [x * y + x * z, (x * y + x * z) ** 2, sg.tanh(x * y + x * z)]
+    found = simplify_islands(roots)
+    assert cost(found) < cost(roots)
+    at = {"x": 1.5, "y": -0.5, "z": 2.0}
+    np.testing.assert_allclose(evaluate(found, at), evaluate(roots, at), rtol=1e-14)
+
+
+def test_tensors_and_scalars_meet() -> None:
+    W = sg.symbol("W", ("n", 3))
+    b = sg.symbol("b", (3,))
+    e = sg.sum(W * x * y - W * x * z) + sg.sum((W * b + W * b) / b)
+    found = one(e)
+    assert found.shape == () and cost([found]) < cost([e])
+    at = {"W": np.arange(1.0, 7.0).reshape(2, 3), "b": np.array([1.0, 2.0, -3.0]), "x": 0.5, "y": 3.0, "z": -1.0}
+    assert evaluate(found, at) == pytest.approx(evaluate(e, at), rel=1e-14)
+
+
+def test_a_shape_is_kept_when_the_tensor_goes() -> None:
+    found = one((v + 1) ** 2 - v**2 - 2 * v)
+    assert found.shape == ("n",)
+    assert evaluate(found, {}, sizes={"n": 2}).tolist() == [1.0, 1.0]
+
+
+def test_whole_number_inputs_do_not_wrap_around() -> None:
+    k = sg.symbol("k", integer=True)
+    e = x * k * k / k / x * k
+    at = {"k": 2**62, "x": 3.0}
+    assert evaluate(one(e), at) == pytest.approx(float(2**124), rel=1e-15)
+
+
+def test_constants_keep_every_bit() -> None:
+    found = one((0.1 * x * y + 0.1 * x * z) * 0.7)
+    constants = {float(n.params["value"]) for n in topological(found) if n.op.name == "constant"}
+    assert cost([found]) < 6 and constants <= {0.1, 0.7, 0.1 * 0.7}
+
+
+def test_large_regions_are_left() -> None:
+    e = x
+    for i in range(60):
+        e = e * y + sg.constant(float(i)) * x
+    report: dict[str, Any] = {}
+    assert simplify_islands([e], report=report) == [e]
+    assert report["islands"] == 0 and sum(report["unsimplified"].values()) == 1
+
+
+def test_the_budget_is_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(islands, "MAX_SEEN", 10)
+    pairs = zip(sg.symbols("a b c d e f"), sg.symbols("g h i j k l"))
+    roots = [sg.tanh((s**2 - t**2) / (s - t) * float(i)) for i, (s, t) in enumerate(pairs)]
+    report: dict[str, Any] = {}
+    simplify_islands(roots, report=report)
+    assert report["unsimplified"]["more than 10 operations in one call"] == 5  # each has 6
+
+
+def test_a_hundred_thousand_nodes() -> None:
+    e = x
+    for _ in range(50_000):
+        e = sg.tanh(e) * y
+    assert simplify_islands([e]) == [e]
+
+
+# --- remembering ------------------------------------------------------------------------------------
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def load(self, key: str) -> str | None:
+        return self.texts.get(key)
+
+    def store(self, key: str, value: str) -> None:
+        self.texts[key] = value
+
+
+def test_remembered_for_other_names_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    set_store(memory)
+    one((x**2 - y**2) / (x - y))
+    one((1 - sg.tanh(x)) * (1 + sg.tanh(x)))
+    assert len(memory.texts) == 2
+    islands._remembered.clear()  # another process
+
+    def unexpected(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("SymPy was asked again")
+
+    monkeypatch.setattr(islands, "candidates", unexpected)
+    a, b = sg.symbol("a", (4,)), sg.symbol("b")
+    report: dict[str, Any] = {}
+    assert simplify_islands([(b**2 - z**2) / (b - z)], report=report) == [b + z]
+    assert report == {"islands": 1, "remembered": 1, "simplified": 1, "unsimplified": {}}
+    assert simplify_islands([(1 - sg.tanh(a)) * (1 + sg.tanh(a))], report=report)[0].op.name == "mul"
+    assert report["unsimplified"] == {"SymPy raised AssertionError": 1}  # a tensor, so it was never seen
+
+
+DAMAGED = ["", "{", "[]", "null", '{"nodes": []}', '{"nodes": [["exec", 0]], "forms": [0]}', '{"nodes": [["add", 0, 99]], "forms": [0]}']
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_records_are_not_used(damage: str) -> None:
+    memory = Memory()
+    set_store(memory)
+    e = (x**2 - y**2) / (x - y)
+    assert one(e) is x + y
+    memory.texts = dict.fromkeys(memory.texts, damage)
+    islands._remembered.clear()
+    assert one(e) is x + y
+
+
+def test_records_are_flat_json() -> None:
+    a, b = sg.symbols("x0 x1")
+    forms = [sg.sqrt(a) * 0.1 + b**-2, a, sg.constant(3)]
+    record = json.loads(json.dumps(write_forms(forms, [a, b])))
+    assert read_forms(record, [a, b]) == forms
+
+
+def test_a_known_island_needs_no_sympy(tmp_path: Any) -> None:
+    code = (
+        "import sys, symgrad as sg\n"
+        "from symgrad.simplify.islands import set_store, simplify_islands\n"
+        "from symgrad.run.cache import Store\n"
+        "set_store(Store('island'))\n"
+        "x, y = sg.symbols(sys.argv[1])\n"
+        "assert simplify_islands([(x**2 - y**2) / (x - y)]) == [x + y]\n"
+        "print('sympy' in sys.modules)\n"
+    )
+    pytest.importorskip("symgrad.run.cache")
+    answers = []
+    for names in ("x y", "a b"):
+        environment = {**os.environ, "SYMGRAD_CACHE_DIR": str(tmp_path / "cache")}
+        answers.append(subprocess.check_output([sys.executable, "-c", code, names], text=True, env=environment).strip())
+    assert answers == ["True", "False"]
+
+
+# --- SymPy misbehaves -------------------------------------------------------------------------------
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _stubborn() -> None:
+    while True:
+        try:
+            while True:
+                pass
+        except Exception:
+            continue
+
+
+@pytest.mark.parametrize("hang", [_spin, _stubborn, lambda: time.sleep(1e6)], ids=["spinning", "catching everything", "in C code"])
+@pytest.mark.parametrize("in_thread", [False, True], ids=["main thread", "other thread"])
+def test_sympy_hangs(monkeypatch: pytest.MonkeyPatch, hang: Any, in_thread: bool) -> None:
+    monkeypatch.setattr(islands, "SECONDS", 0.2)
+    monkeypatch.setattr(algebra, "_passes", lambda *args: [hang])
+    e = (x**2 - y**2) / (x - y)
+    report: dict[str, Any] = {}
+    results: list[Any] = []
+
+    def work() -> None:
+        results.append(simplify_islands([e, sg.tanh(e * 3 - e)], report=report))
+
+    if in_thread:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    else:
+        work()
+    assert results == [[e, sg.tanh(e * 3 - e)]]
+    assert report["unsimplified"]["SymPy took too long"] == 1  # and no second island was tried
+    assert not islands._remembered  # what depends on the machine's load is not kept
+
+
+@pytest.mark.parametrize("error", [RecursionError, ValueError, NotImplementedError, ZeroDivisionError, MemoryError])
+def test_sympy_raises(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def fail() -> Any:
+        raise error("from a pass")
+
+    monkeypatch.setattr(algebra, "_passes", lambda *args: [fail])
+    e = (x**2 - y**2) / (x - y)
+    report: dict[str, Any] = {}
+    assert simplify_islands([e], report=report) == [e]
+    assert report["unsimplified"] == {f"SymPy raised {error.__name__}": 1}
+
+
+def test_sympy_is_wrong_or_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    e = (x**2 - y**2) / (x - y)
+    for wrong in ([x - y], [x], [sg.constant(0)], [x + y + 1e-9], [sg.sqrt(x) + y], [sg.exp(sg.exp(x)) + y], [e * 1 + 0 * x], [x < y]):
+        islands._remembered.clear()
+
+        def made_up(forms: Any, leaves: Any, ranges: Any, guarded: bool, wrong: Any = wrong) -> Any:
+            return [[sg.substitute(wrong[0], dict(zip((x, y), leaves)))]]
+
+        monkeypatch.setattr(islands, "candidates", made_up)
+        assert one(e) is e
+
+
+def test_bounded() -> None:
+    assert bounded(lambda: 1, 5.0) == 1
+    with pytest.raises(KeyError):
+        bounded(lambda: {}["a"], 5.0)
+    before = threading.active_count()
+    with pytest.raises(TimeoutError):
+        bounded(_spin, 0.05)
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before  # the abandoned thread has ended
+
+
+# --- agreement --------------------------------------------------------------------------------------
+
+AGREE = [(x + y, y + x), (x * (y + z), x * y + x * z), ((x + 1) - x, sg.constant(1.0)), (x / x, sg.constant(1.0)),
+         (sg.sqrt(x * x), sg.abs(x))]  # fmt: skip
+DIFFER = [
+    (x * y + x * z, x * y + x * z * 1.0000001, "accurate"),
+    ((1 - x) * (1 + x), 1 - x**2, "accurate"),
+    (sg.expm1(x), sg.exp(x) - 1, "accurate"),
+    (x / (1 + y**2), x * (1 + y**2) / (1 + y**2) ** 2, "NaN"),
+    (sg.hypot(x, y), sg.sqrt(x**2 + y**2), "infinite"),
+    (sg.sqrt(x) * sg.sqrt(x), x, "undefined"),
+    (sg.tanh(x), (sg.exp(2 * x) - 1) / (sg.exp(2 * x) + 1), "NaN"),
+    (sg.softplus(x), sg.relu(x), "accurate"),
+    (sg.log1p(sg.exp(x)), x, "finite"),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), AGREE, ids=[f"{a} / {b}" for a, b in AGREE])
+def test_agree(before: Expr, after: Expr) -> None:
+    names = list((before + after).free_symbols)
+    if before is not AGREE[1][0]:  # multiplying out loses accuracy where y and z cancel: only the other way is allowed
+        assert disagreement(before, after, names, ["real"] * len(names)) == ""
+    else:
+        assert disagreement(after, before, names, ["real"] * len(names)) == ""
+
+
+@pytest.mark.parametrize(("before", "after", "reason"), DIFFER, ids=[f"{a} / {b}" for a, b, _ in DIFFER])
+def test_differ(before: Expr, after: Expr, reason: str) -> None:
+    names = list((before + after).free_symbols)
+    assert reason in disagreement(before, after, names, ["real"] * len(names))
+
+
+def test_sample_points_hold_the_extremes() -> None:
+    points = sample_points(["real", "positive", "unit", "probability", "nonnegative"], "float64")
+    real, positive, unit, probability, nonnegative = points.values
+    for extreme in (0.0, 1e-8, -1e-8, 1e3, -1e3, 1e150, -1e150, math.inf, -math.inf):
+        assert extreme in real
+    assert positive.min() > 0 and nonnegative.min() == 0 and positive.max() == math.inf
+    assert np.abs(unit).max() <= 1 and unit.min() < -0.5
+    assert probability.min() >= 0 and probability.max() <= 1
+    again = sample_points(["real", "positive", "unit", "probability", "nonnegative"], "float64")
+    assert all(np.array_equal(a, b) for a, b in zip(points.values, again.values))
+
+
+SAMPLED = [op for op in agreement.PRECISE if op not in ("named",)]
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_precise_values_are_the_evaluators(name: str) -> None:
+    op = OPS[name]
+    for sample in op.samples:
+        if isinstance(sample[-1], dict) or any(isinstance(s, bool) for s in sample):
+            continue
+        symbols = [sg.symbol(f"a{i}") for i in range(len(sample))]
+        e = apply(op, *symbols)
+        precise = evaluate_precisely(e, dict(zip(symbols, map(float, sample))))
+        assert precise is not None
+        plain = float(evaluate(e, {s: float(v) for s, v in zip(symbols, sample)}))
+        assert float(precise) == pytest.approx(plain, rel=4e-15, abs=1e-300)
+
+
+def test_precise_values_do_not_explode() -> None:
+    deep = sg.exp(sg.exp(sg.exp(sg.exp(x))))
+    assert evaluate_precisely(deep, {x: 1e3}) == math.inf
+    assert evaluate_precisely(x**y, {x: 1e150, y: 1e150}) == math.inf
+    assert evaluate_precisely(sg.log(x), {x: -1.0}) is None
+    assert evaluate_precisely(x / y, {x: 1.0, y: 0.0}) is None
+
+
+# --- the cost model -----------------------------------------------------------------------------------
+
+
+def test_cost() -> None:
+    assert cost([x + y]) == 1 and cost([x]) == 0
+    assert cost([sg.exp(x)]) > 10 * cost([x * y])
+    h = sg.exp(x)
+    assert cost([h + 1, h * 2]) == cost([h]) + 2
+    assert cost([x**2]) == cost([x * x]) < cost([x**3]) < cost([x**7]) < cost([x**y])
+    assert cost([v * 2]) == 1000 * cost([x * 2])
+    A, B = sg.symbol("A", (10, 20)), sg.symbol("B", (20, 30))
+    assert cost([A @ B]) == 2 * 10 * 20 * 30
+    assert cost([A.T]) < cost([A + 1])
+    figures = count([sg.tanh(x * y) + 1])
+    assert (figures.operations, figures.transcendental) == (3, 1)
