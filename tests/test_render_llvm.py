@@ -8,20 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loop_programs import EXACT_BOOLEAN, EXACT_REAL, EXACT_WHOLE, WHOLE, every_pair, matmul_tile, reals, reduction, straight, use_scratch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from symgrad.loops import (
-    INSTRUCTIONS,
     BindSize,
     Buffer,
     Builder,
-    Copy,
     Fail,
-    Fill,
     Gemm,
     Index,
     Program,
-    Value,
     interpret,
     verify,
 )
@@ -80,10 +77,6 @@ def same(
     return fast
 
 
-def reals(n: int, dtype: str = "float64", seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(n).astype(dtype)
-
-
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("lanes", [1, 4, 8, 16])
 def test_elementwise_with_a_masked_tail(lanes: int, dtype: str) -> None:
@@ -96,39 +89,6 @@ def test_elementwise_with_a_masked_tail(lanes: int, dtype: str) -> None:
     program = Program("elementwise", (x, y), (), ("n",), b.body)
     for n in (0, 1, 7, 16, 37):
         same(program, [reals(n, dtype), np.full(n, 7, dtype)], {"n": n}, dtype)
-
-
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 0.5, 1.5, -3.0, 7.25, 1e-30, 1e30, np.inf, -np.inf, np.nan, 3.0]
-WHOLE = [0, 1, -1, 2, -2, 7, -7, 64, -64, 5, 1000003, -1000003, 2**62, -(2**63), 2**63 - 1, 3]
-EXACT_REAL = [
-    "add", "sub", "mul", "div", "neg", "floordiv", "mod", "maximum", "minimum", "abs", "sqrt", "floor", "ceil", "round", "copysign",
-    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "isnan", "isfinite", "to_boolean",
-]  # fmt: skip
-EXACT_WHOLE = [
-    "add", "sub", "mul", "neg", "floordiv", "mod", "maximum", "minimum", "abs", "less", "less_equal", "greater", "greater_equal",
-    "equal", "not_equal", "to_real", "to_boolean", "bitand", "bitxor", "shift_left", "shift_right",
-]  # fmt: skip
-
-
-EXACT_BOOLEAN = ["and", "or", "xor", "not", "equal", "not_equal", "less", "greater_equal", "to_real", "to_integer"]
-
-
-def every_pair(ops: list[str], kind: str, lanes: int, dtype: str) -> tuple[Program, list[np.ndarray]]:
-    """The instructions on every pair of special operands, a buffer of results for each."""
-    types = {"real": dtype, "integer": np.int64, "boolean": bool}
-    data = np.array({"real": SPECIAL, "integer": WHOLE, "boolean": [True, False]}[kind], types[kind])
-    left, right = (a.ravel().copy() for a in np.meshgrid(data, np.repeat(data, 2)))
-    b = Builder()
-    x, y = Buffer("x", kind, (left.size,), "input"), Buffer("y", kind, (left.size,), "input")
-    outs = []
-    with b.loop(0, left.size, lanes) as i:
-        operands = [b.load(x, i, lanes), b.load(y, i, lanes)]
-        for op in ops:
-            result = b.op(op, *operands[: INSTRUCTIONS[op].arity])
-            outs.append(Buffer(op, result.kind, (left.size,), "output"))
-            b.store(outs[-1], i, result)
-    arrays = [left, right, *(np.zeros(left.size, types[out.kind]) for out in outs)]
-    return Program("pairs", (x, y, *outs), (), (), b.body), arrays
 
 
 @pytest.mark.parametrize("kind,ops", [("real", EXACT_REAL), ("integer", EXACT_WHOLE), ("boolean", EXACT_BOOLEAN)])
@@ -184,20 +144,6 @@ def test_math_functions_are_called(lanes: int, dtype: str) -> None:
     same(Program("math", (x, out), (), (), b.body), arrays, dtype=dtype, ulp=64)
 
 
-def reduction(lanes: int) -> Program:
-    b = Builder()
-    x, out = Buffer("x", "real", (4 * lanes,), "input"), Buffer("out", "real", (5,), "output")
-    total = b.define("sum", b.constant(0.0, lanes=lanes))
-    with b.loop(0, 4 * lanes, lanes) as i:
-        b.assign(total, b.add(b.read(total), b.load(x, i, lanes)))
-    b.store(out, 0, b.reduce("add", b.read(total)))
-    v = b.load(x, 0, lanes)
-    for place, name in enumerate(("mul", "maximum", "minimum"), 1):
-        b.store(out, place, b.reduce(name, v))
-    b.store(out, 4, b.extract(v, lanes - 1))
-    return Program("reduction", (x, out), (), (), b.body)
-
-
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])
 def test_reductions(lanes: int, dtype: str) -> None:
@@ -205,28 +151,6 @@ def test_reductions(lanes: int, dtype: str) -> None:
     same(reduction(lanes), [data, np.zeros(5, dtype)], dtype=dtype, ulp=16)
     data[lanes // 2] = np.nan
     assert np.isnan(same(reduction(lanes), [data, np.zeros(5, dtype)], dtype=dtype, ulp=16)[1][:4]).all()
-
-
-def matmul_tile(lanes: int, rows: int = 4) -> Program:
-    """C = A @ B with a register block of ``rows`` times two vectors; the last columns through a mask."""
-    b = Builder()
-    a, m = Buffer("a", "real", (2 * rows, "k"), "input"), Buffer("b", "real", ("k", "n"), "input")
-    c = Buffer("c", "real", (2 * rows, "n"), "output")
-    n = b.index("n")
-    with b.loop(0, 2 * rows, rows) as i, b.loop(0, "n", 2 * lanes) as j:
-        lane = b.add(b.iota(lanes), j)
-        masks = [b.less(lane, n), b.less(b.add(lane, lanes), n)]
-        block = [[b.define("acc", b.constant(0.0, lanes=lanes)) for _ in masks] for _ in range(rows)]
-        with b.loop(0, "k") as k:
-            right = [b.load(m, Index.of(k) * "n" + j + lanes * q, lanes, mask) for q, mask in enumerate(masks)]
-            for r in range(rows):
-                left = b.spread(b.load(a, Index.of(i) * "k" + Index.of(k) + Index((), "k") * r), lanes)
-                for q in range(2):
-                    b.assign(block[r][q], b.fma(left, right[q], b.read(block[r][q])))
-        for r in range(rows):
-            for q, mask in enumerate(masks):
-                b.store(c, (Index.of(i) + r) * "n" + j + lanes * q, b.read(block[r][q]), mask)
-    return Program("matmul", (a, m, c), (), ("k", "n"), b.body)
 
 
 @pytest.mark.parametrize("lanes,dtype", [(4, "float64"), (8, "float64"), (16, "float32")])
@@ -332,19 +256,6 @@ def test_sizes_are_expressions_and_can_be_bound_again() -> None:
             assert list(arrays[0][0]) == [-2, 0, -3, 0, 5, -3, 0, 0]
 
 
-def use_scratch(size: int | str) -> Program:
-    b = Builder()
-    x, y = Buffer("x", "real", ("n",), "input"), Buffer("y", "real", ("n",), "output")
-    s, t, u = Buffer("s", "real", (size,)), Buffer("t", "real", (100,)), Buffer("u", "boolean", (3, size))
-    b.emit(Fill(s, Index.of(0), Index.of(size), 0.0))
-    b.emit(Fill(u, Index.of(0), Index.of(size) * 3, True))
-    b.emit(Fill(t, Index.of(0), Index.of(100), 1.5))
-    b.emit(Copy(s, Index.of(0), x, Index.of(0), Index.of("n")))
-    with b.loop(0, "n") as i:
-        b.store(y, i, b.select(b.load(u, Index.of(i) * 2), b.mul(b.load(s, i), b.load(t, i)), 0.0))
-    return Program("scratch", (x, y), (s, t, u), ("n",), b.body)
-
-
 @pytest.mark.parametrize("size", [64, 1_000_000, "n"])
 def test_scratch_on_the_stack_and_from_malloc(size: int | str) -> None:
     same(use_scratch(size), [reals(50), np.zeros(50)], {"n": 50})
@@ -398,32 +309,6 @@ def test_gemm(ta: bool, tb: bool, dtype: str) -> None:
 
 
 # --- long straight-line code ---
-
-
-def straight(length: int, lanes: int = 1, failing: bool = False) -> Program:
-    """Every statement reads recent and far values, a register and the sizes, so much crosses from piece to piece."""
-    r = np.random.default_rng(0)
-    b = Builder()
-    x, y = Buffer("x", "real", (64 * lanes,), "input"), Buffer("y", "real", (8 * lanes,), "output")
-    total = b.define("total", b.constant(0.0, lanes=lanes))
-    with b.loop(0, 1) as i:
-        found: list[Value] = [b.load(x, Index.of(i) + lanes * k, lanes) for k in range(64)]
-        mask = b.less(found[0], found[1])
-        for k in range(length):
-            left, right = found[-1 - int(r.integers(40))], found[int(r.integers(len(found)))]
-            op = ("add", "mul", "sub", "maximum", "select")[int(r.integers(5))]
-            v = b.select(mask, left, right) if op == "select" else b.mul(b.op(op, left, right), 0.5)
-            found.append(v)
-            if k % 500 == 7:
-                mask = b.less(v, b.to_real(b.index(Index((), "n") + i)))
-                b.assign(total, b.add(b.read(total), v))
-        if failing:
-            b.emit(Fail(b.less(found[-1], 1e9), 1))
-        b.store(y, 0, b.add(found[40], found[-1]))
-        b.store(y, lanes, b.read(total))
-    for k in range(2, 8):
-        b.store(y, k * lanes, b.read(total))
-    return Program("straight", (x, y), (), ("n",), b.body, ("less",))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from symgrad.render.python_helpers import HELPERS, NEEDS
 
 __all__ = ["Entry", "Variable", "render_python", "render_text"]
 
+WIDEST_LINE = 120
 LONGEST_DOC = 2000  # characters of a formula in a docstring
 
 
@@ -128,6 +129,20 @@ def _all_sizes(entry: Entry) -> list[str]:
 def _mentions(name: str, lines: Iterable[str]) -> bool:
     pattern = re.compile(rf"\b{re.escape(name)}\b")
     return any(pattern.search(line) for line in lines)
+
+
+def _wide(before: str, items: list[str], after: str, short: str | None = None) -> list[str]:
+    """A statement with items in brackets: on one line (begun with ``short``, without brackets, if given) or on several."""
+    line = f"    {before if short is None else short}{', '.join(items)}{after if short is None else ''}"
+    if len(line) <= WIDEST_LINE or len(items) < 2:
+        return [line]
+    lines = [f"    {before}"]
+    for item in items:
+        if lines[-1].startswith("        ") and len(lines[-1]) + len(item) < WIDEST_LINE:
+            lines[-1] += f" {item},"
+        else:
+            lines.append(f"        {item},")
+    return [*lines, f"    {after}"]
 
 
 def _nest(result: Any, texts: dict[str, str]) -> str:
@@ -270,7 +285,7 @@ class _Entry:
             opposite, words = {"==": ("!=", "equal to"), ">=": ("<", "at least")}[relation]
             message = f"{text} must be {words} {right}"
             lines += [f"    if {text} {opposite} {self.size(right)}:", f"        raise ValueError({_string(message)})"]
-        return [*lines, *self.returned(f"{self.kernel}({', '.join(given)})")]
+        return [*lines, *self.returned(given)]
 
     def docstring(self) -> list[str]:
         renamed = [f"{self.names_of[v.name]} stands for {v.name!r}" for v in self.entry.inputs if self.names_of[v.name] != v.name]
@@ -303,19 +318,18 @@ class _Entry:
         bound.update(dim for dim, _ in new)
         return lines
 
-    def returned(self, call: str) -> list[str]:
+    def returned(self, given: list[str]) -> list[str]:
         entry = self.entry
         by_name = {v.name: v for v in entry.outputs}
         order = [b.name for b in self.outputs]
         result = entry.result if entry.result is not None else (order[0] if len(order) == 1 else tuple(order))
         if len(order) == 1 and isinstance(result, str):
-            return ["    return " + self.plain(by_name[result], call)]
+            return ["    return " + self.plain(by_name[result], f"{self.kernel}({', '.join(given)})")]
         local = {name: self.name(self.by_name[name]) for name in order}
         texts = {name: self.plain(by_name[name], local[name]) for name in order}
-        returned = _nest(result, texts)
-        if isinstance(result, tuple) and len(result) > 1:
-            returned = returned[1:-1]
-        return [f"    {', '.join(local.values())} = {call}", f"    return {returned}"]
+        lines = _wide(f"{', '.join(local.values())} = {self.kernel}(", given, ")")
+        parts = [_nest(part, texts) for part in result] if isinstance(result, tuple) and len(result) > 1 else [_nest(result, texts)]
+        return [*lines, *(_wide("return ", parts, "") if len(parts) == 1 else _wide("return (", parts, ")", "return "))]
 
     def plain(self, variable: Variable, text: str) -> str:
         """Numbers come back as Python's own."""

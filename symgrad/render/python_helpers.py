@@ -13,7 +13,7 @@ def floor_divide(a, b):
     """The quotient rounded down, as NumPy rounds it."""
     if b == 0.0:
         return a / b
-    rest = math.fmod(a, b)
+    rest = np.fmod(a, b)
     quotient = (a - rest) / b
     if rest != 0.0 and (b < 0.0) != (rest < 0.0):
         quotient -= 1.0
@@ -26,7 +26,7 @@ def floor_divide(a, b):
 @njit(error_model="numpy")
 def remainder(a, b):
     """What a division that rounds down leaves; it has the sign of the divisor."""
-    rest = math.fmod(a, b)
+    rest = np.fmod(a, b)
     if b == 0.0:
         return rest
     if rest == 0.0:
