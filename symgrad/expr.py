@@ -245,6 +245,7 @@ class Expr:
 
     # NumPy's protocols
     __array_priority__ = 1000.0
+    _op_priority = 1000.0  # so that SymPy's operators, too, leave mixed operands to ours
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         builder = _ARRAY_FUNCTIONS.get(ufunc)
