@@ -55,14 +55,25 @@ def compile_object(
             symbols[name] = f"symgrad_{key}_{number}"
             bits = provide_blas() if uses_blas(program) else 32
             emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=symbols[name], blas_integer=bits)
-        library.add_ir_module(module)
-        library._optimize_final_module()
-        final = library._final_module
+        final = _llvm()[0].parse_assembly(str(module))
         final.verify()
+        _optimize(final, codegen._tm)
         if show is not None:
             show(str(final))
         needs = tuple(f.name for f in final.functions if f.is_declaration and not f.name.startswith("llvm."))
         return CompiledObject(codegen._tm.emit_object(final), symbols, needs)
+
+
+def _optimize(module: Any, target: Any) -> None:
+    """LLVM's passes, less those whose work the schedule has done: lanes are explicit, register blocks written out.
+
+    Measured on the training loop of a 2-16-16-1 network: a third of the time to compile, the same time to run.
+    """
+    llvm, _ = _llvm()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
 
 
 def uses_blas(program: Program) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from symgrad import dims
 from symgrad.dims import Dim
-from symgrad.expr import Expr
+from symgrad.expr import SYMBOL, Expr, topological
 from symgrad.loops import Gemm, Index, Operand
 from symgrad.schedule.batch import contract_letters
 
 if TYPE_CHECKING:
     from symgrad.schedule.writer import Storage, Writer
 
-__all__ = ["Matrices", "emit_gemm", "read_as_matrices"]
+__all__ = ["Matrices", "Update", "emit_gemm", "find_updates", "read_as_matrices"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,36 @@ class Matrices:
     transpose_b: bool
     swapped: bool
     sizes: dict[str, Dim]
+
+
+@dataclass(frozen=True)
+class Update:
+    """``base + sign * scale * contract`` (``scale`` may be missing): one product with beta = 1, over a copy of the base."""
+
+    base: Expr
+    sign: float
+    scale: Expr | None
+    contract: Expr
+
+
+def find_updates(outputs: Sequence[Expr], gemms: Iterable[Expr]) -> dict[Expr, Update]:
+    """Outputs such as ``W - lr * (A.T @ D)``, whose product is used nowhere else."""
+    products, uses = set(gemms), Counter(a for n in topological(*outputs) for a in n.args)
+    uses.update(outputs)
+    found: dict[Expr, Update] = {}
+    for node in outputs:
+        if node.op.name not in ("add", "sub") or uses[node] != 1:
+            continue
+        base, change = node.args
+        if base.op is not SYMBOL and node.op.name == "add":
+            base, change = change, base
+        scale: Expr | None = None
+        inner = change
+        if change.op.name == "mul" and uses[change] == 1 and not all(a.shape for a in change.args):
+            scale, inner = sorted(change.args, key=lambda a: a in products)
+        if inner in products and uses[inner] == 1 and base.op is SYMBOL and base.shape == inner.shape == node.shape and (scale is None or not scale.shape):
+            found[node] = Update(base, -1.0 if node.op.name == "sub" else 1.0, scale, inner)
+    return found
 
 
 def _base(node: Expr, letters: str) -> tuple[Expr, str]:
@@ -64,11 +96,20 @@ def read_as_matrices(node: Expr) -> Matrices | None:
     return Matrices(x, y, batch, m, n, k, ra != m + k, rb != k + n, rc != m + n, sizes)
 
 
-def emit_gemm(w: Writer, node: Expr, *, alpha: Operand = 1.0, beta: Operand = 0.0, place: Storage | None = None) -> None:
+def emit_gemm(w: Writer, node: Expr) -> None:
     """One BLAS call (one a batch element), the result in the node's storage."""
-    shape = read_as_matrices(node)
+    update = w.updates.get(node)
+    shape = read_as_matrices(update.contract if update else node)
     assert shape is not None
-    target, *others = [place] if place is not None else w.written[node]
+    target, *others = w.written[node]
+    alpha: Operand = 1.0
+    if update is not None:
+        source = w.storage[update.base]
+        if source.buffer is not target.buffer:
+            w.copy(source, target, node.shape)
+        with w.scope():
+            alpha = update.sign if update.scale is None else w.b.mul(w.b.constant(w.value_at(update.scale, ()), "real"), update.sign)
+    beta = 0.0 if update is None else 1.0
     size = {name: dims.total(shape.sizes[c] for c in getattr(shape, name)) for name in ("batch", "m", "n", "k")}
     sa, sb = w.storage[shape.a], w.storage[shape.b]
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from symgrad.dims import Shape
-from symgrad.expr import Expr, topological
+from symgrad.expr import SYMBOL, Expr, topological
 from symgrad.schedule.batch import BatchPlan
+from symgrad.schedule.gemm import Update
 
 __all__ = ["ASSEMBLED", "REDUCERS", "VIEWS", "Group", "form_groups", "is_plain_reshape"]
 
@@ -64,14 +65,16 @@ def assign_sections(order: Sequence[Expr], plan: BatchPlan | None) -> dict[Expr,
     return sections
 
 
-def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable[Expr]) -> tuple[list[Group], set[Expr]]:
-    """The groups in the order of execution, and the elementwise nodes that are computed inside a reduction."""
+def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable[Expr], updates: Mapping[Expr, Update]) -> tuple[list[Group], set[Expr]]:
+    """The groups in the order of execution, and the nodes that are computed inside a reduction or matrix product."""
     order = topological(*outputs)
     uses = Counter(a for n in order for a in n.args)
     uses.update(outputs)
-    gemm_nodes, section_of = set(gemms), assign_sections(order, plan)
+    section_of = assign_sections(order, plan)
+    absorbed = {n for u, update in updates.items() for n in (update.contract, *u.args) if n.op is not SYMBOL}
+    gemm_nodes = (set(gemms) | set(updates)) - absorbed
     forced = {n.args[0] for n in order if n.op.name == "reshape" and not is_plain_reshape(n)}
-    inlined = _inlined(order, uses, forced, section_of)
+    inlined = _inlined(order, uses, forced, section_of) | absorbed
     copied = {n for n in forced if n.op.name in VIEWS} | {n for n in outputs if n.op.name in VIEWS or n.op.name in LEAVES}
 
     bases: dict[Expr, tuple[Expr, ...]] = {}  # the grouped nodes that a node reads

@@ -18,7 +18,9 @@ from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.expr import CONSTANT, SYMBOL, Expr, topological
 from symgrad.loops import Buffer, Builder, Copy, Fail, Fill, Index, Program, Value
+from symgrad.schedule.assemble import emit_assembled
 from symgrad.schedule.batch import BatchPlan, contract_letters
+from symgrad.schedule.gemm import emit_gemm, find_updates
 from symgrad.schedule.groups import ASSEMBLED, REDUCERS, VIEWS, Group, form_groups, is_plain_reshape
 
 __all__ = ["Storage", "Writer"]
@@ -85,7 +87,8 @@ class Writer:
         self.storage: dict[Expr, Storage] = {}  # where a node is read from
         self.written: dict[Expr, list[Storage]] = {}  # where a node is written to
         self.copies: list[tuple[Storage, Storage, Shape]] = []  # outputs that could not be written in place at once
-        self.groups, self.inlined = form_groups(list(self.outputs.values()), plan, gemms)
+        self.updates = find_updates(list(self.outputs.values()), gemms)
+        self.groups, self.inlined = form_groups(list(self.outputs.values()), plan, gemms, self.updates)
         self.group_of = {m: g for g in self.groups for m in g.members}
         # state of the emission
         self.memo: list[dict[tuple[Expr, Indices], Scalar]] = [{}]  # a dict for each open block
@@ -600,12 +603,8 @@ class Writer:
         self.b.comment(f"{names}: {dims.format_shape(group.shape)}")
         (first, *_) = group.members
         if group.gemm:
-            from symgrad.schedule.gemm import emit_gemm
-
             emit_gemm(self, first)
         elif first.op.name in ASSEMBLED:
-            from symgrad.schedule.assemble import emit_assembled
-
             emit_assembled(self, first)
         else:
             self._emit_nest(group)
