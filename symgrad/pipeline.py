@@ -22,9 +22,10 @@ import numpy as np
 from symgrad import dims
 from symgrad.dims import Constraint, Shape
 from symgrad.errors import ShapeError
-from symgrad.expr import CONSTANT, OPS, Expr, apply, as_expr, free_symbols, rebuild, rewrite, topological
+from symgrad.expr import CONSTANT, Expr, apply, as_expr, free_symbols, rebuild, rewrite, topological
 from symgrad.expr import symbol as make_symbol
 from symgrad.loops import Program
+from symgrad.ops.define import USER_OPS  # may mean something else tomorrow: formulas with one are not kept on disk
 from symgrad.ops.movement import BROADCAST_TO
 from symgrad.run import cache as disk
 from symgrad.run import engine
@@ -38,7 +39,6 @@ DTYPES = ("float64", "float32")
 STEP = "step"  # the symbol that a training loop binds to the number of the update
 POINTS = "points"  # the axis of a formula of scalars that is called with arrays
 
-_BUILT_IN = frozenset(OPS)  # a user's own op may mean something else tomorrow: formulas with one are not kept on disk
 _loaded: WeakValueDictionary[str, Kernel] = WeakValueDictionary()
 
 
@@ -421,7 +421,7 @@ def _fresh(name: str, taken: set[str]) -> str:
 
 def _key(formula: Formula, plan: Plan) -> str:
     """What the result depends on, digested; nothing where it must not be kept."""
-    if not formula.cache or any(node.op.name not in _BUILT_IN for node in topological(*formula.outputs)):
+    if not formula.cache or any(node.op.name in USER_OPS for node in topological(*formula.outputs)):
         return ""
     options = (formula.dtype, formula.simplify, formula.threads, formula.fastmath, formula.mode)
     digests = [[e.digest for e in group] for group in (formula.outputs, plan.inputs, formula.wrt)]
