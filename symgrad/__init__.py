@@ -37,11 +37,11 @@ _ROOMS = {
     for room, names in {
         "sympy_bridge": "from_sympy to_sympy", "ops.define": "define_op",
         "differentiate": "grad jacobian hessian jvp vjp hvp check_grads", "simplify": "simplify",
-        "show": "explain at draw plot plot_decision_boundary", "pipeline": "compile", "run": "Function", "train": "fit Fit",
+        "show": "at", "pipeline": "compile", "run": "Function", "train": "fit Fit",
     }.items()
     for name in names.split()
 }  # fmt: skip
-_PACKAGES = ("nn", "optim", "train", "interop", "linalg", "evaluate")
+_PACKAGES = ("nn", "optim", "train", "evaluate")
 
 __all__ = [  # noqa: PLE0604
     "CacheWarning", "Expr", "MissingDependencyError", "NonFiniteError", "Op", "ParseError", "ShapeError", "constant", "parse", "substitute",

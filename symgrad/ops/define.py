@@ -57,7 +57,8 @@ def define_op(
         Op(
             name=name, family="elementwise" if lower is None and shape is None else "composite", arity=len(operands),
             doc=doc or f"the user's op {name}", shape=shape, derivative=_as_entries(derivative), evaluate=evaluate,
-            expand=None if lower is None else _traced(name, lower), sympy=sympy, latex=latex or call_latex(name.replace("_", r"\_")), domain=_intervals(domain, len(operands)),
+            expand=None if lower is None else _traced(name, lower), sympy=sympy, latex=latex or call_latex(name.replace("_", r"\_")),
+            domain=_intervals(domain, len(operands)),
             samples=tuple(s if isinstance(s, tuple) else (s,) for s in samples), cost=20.0,
         )
     )  # fmt: skip
