@@ -352,6 +352,17 @@ def test_the_printed_update_is_what_is_computed():
         np.testing.assert_allclose(evaluate(result.step.formulas[name], known), value, rtol=1e-12, atol=1e-15)
 
 
+def test_sizes_epochs_seed_and_numbers_compile_nothing_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMGRAD_CACHE_DIR", str(tmp_path))
+    first = fit(epochs=1, optimizer=sg.optim.Adam(0.1))
+    data = {"x": INPUTS[:31], "t": TARGETS[:31]}
+    second = fit(epochs=3, batch_size=4, seed=5, shuffle=False, data=data, optimizer=sg.optim.Adam(0.2, beta1=0.5, eps=1e-3))
+    assert not first.step.cached and second.step.cached
+    other_network = sg.nn.MLP(2, [6, 1], activation="tanh")
+    loss = sg.nn.mse(other_network(X)[:, 0], T) + 1e-4 * other_network.l2()
+    assert fit(loss, other_network.init(seed=1), optimizer=sg.optim.Adam(0.1)).step.cached
+
+
 def test_repr():
     result = fit(epochs=1)
     assert repr(result) == f"Fit(1 epoch, loss {result.history['loss'][0]:.6g})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +81,9 @@ def run(data: str, *, target: str | None, task: str, seed: int, out: str, dtype:
     _print_compiled(training.fit)
     click.echo(f"\nTraining  {settings.epochs} epochs, {settings.optimizer}, "
                + ("all samples in each step" if settings.batch_size is None else f"batches of {settings.batch_size}"))
-    fit = training.run()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is told in the last line
+        fit = training.run()
 
     predict = sg.compile(net(x), dtype=dtype)
 
