@@ -23,7 +23,8 @@ BLAS_FLOPS = 32 * 32 * 32  # from here on a library's blocking beats one pass of
 
 
 def make_writer(
-    outputs: Mapping[str, Expr], *, lanes: int, mode: str = "auto", itemsize: int = 8, inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (),
+    outputs: Mapping[str, Expr], *, lanes: int, mode: str = "auto", itemsize: int = 8,
+    inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (),
 ) -> tuple[Writer, list[str]]:  # fmt: skip
     """The writer of a program, with the decisions made, and those decisions in words."""
     if mode not in MODES:
@@ -36,7 +37,8 @@ def make_writer(
 
 
 def schedule(
-    outputs: Mapping[str, Expr], *, lanes: int, name: str = "kernel", mode: str = "auto", itemsize: int = 8, inplace: Mapping[str, Expr] | None = None,
+    outputs: Mapping[str, Expr], *, lanes: int, name: str = "kernel", mode: str = "auto", itemsize: int = 8,
+    inplace: Mapping[str, Expr] | None = None,
 ) -> tuple[Program, list[str]]:  # fmt: skip
     """The loop program that computes named outputs, and the list of kernels in words.
 

@@ -11,11 +11,11 @@ from symgrad.expr import Expr
 from symgrad.loops import Fill, Index
 
 if TYPE_CHECKING:
-    from symgrad.schedule.writer import Indices, Storage, Writer
+    from symgrad.schedule.storage import Storage
+    from symgrad.schedule.values import Indices
+    from symgrad.schedule.writer import Writer
 
 __all__ = ["emit_assembled"]
-
-Place = "Callable[[Indices], Indices]"
 
 
 def emit_assembled(w: Writer, node: Expr) -> None:
@@ -25,7 +25,8 @@ def emit_assembled(w: Writer, node: Expr) -> None:
     if name in ("pad", "embed_diagonal", "scatter_add"):
         _clear(w, place)
     if name == "pad":
-        _write(w, node, place, node.args[0], lambda idx: tuple(i * (gap + 1) + before for i, gap, before in zip(idx, p["interior"], p["before"], strict=True)))
+        moves = [(gap + 1, before) for gap, before in zip(p["interior"], p["before"], strict=True)]
+        _write(w, node, place, node.args[0], lambda idx: tuple(i * step + before for i, (step, before) in zip(idx, moves, strict=True)))
     elif name == "embed_diagonal":
         low, right = max(-p["offset"], 0), max(p["offset"], 0)
         _write(w, node, place, node.args[0], lambda idx: (*idx[:-1], idx[-1] + low, idx[-1] + right))

@@ -14,7 +14,8 @@ from symgrad.loops import Gemm, Index, Operand
 from symgrad.schedule.batch import contract_letters
 
 if TYPE_CHECKING:
-    from symgrad.schedule.writer import Storage, Writer
+    from symgrad.schedule.storage import Storage
+    from symgrad.schedule.writer import Writer
 
 __all__ = ["Matrices", "Update", "emit_gemm", "find_updates", "read_as_matrices"]
 
@@ -61,7 +62,8 @@ def find_updates(outputs: Sequence[Expr], gemms: Iterable[Expr]) -> dict[Expr, U
         inner = change
         if change.op.name == "mul" and uses[change] == 1 and not all(a.shape for a in change.args):
             scale, inner = sorted(change.args, key=lambda a: a in products)
-        if inner in products and uses[inner] == 1 and base.op is SYMBOL and base.shape == inner.shape == node.shape and (scale is None or not scale.shape):
+        fits = base.op is SYMBOL and base.shape == inner.shape == node.shape and (scale is None or not scale.shape)
+        if fits and inner in products and uses[inner] == 1:
             found[node] = Update(base, -1.0 if node.op.name == "sub" else 1.0, scale, inner)
     return found
 

@@ -65,7 +65,9 @@ def assign_sections(order: Sequence[Expr], plan: BatchPlan | None) -> dict[Expr,
     return sections
 
 
-def form_groups(outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable[Expr], updates: Mapping[Expr, Update]) -> tuple[list[Group], set[Expr]]:
+def form_groups(
+    outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable[Expr], updates: Mapping[Expr, Update]
+) -> tuple[list[Group], set[Expr]]:  # fmt: skip
     """The groups in the order of execution, and the nodes that are computed inside a reduction or matrix product."""
     order = topological(*outputs)
     uses = Counter(a for n in order for a in n.args)

@@ -46,7 +46,9 @@ def batch_dimension(data: Sequence[Expr]) -> str | None:
     return str(leading[0]) if leading else None
 
 
-def schedule_loop(state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, step: Expr | None, lanes: int, itemsize: int, mode: str = "auto") -> LoopProgram:
+def schedule_loop(
+    state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, step: Expr | None, lanes: int, itemsize: int, mode: str = "auto"
+) -> LoopProgram:  # fmt: skip
     """The program that makes many updates: ``state`` maps each symbol to its next value, ``report`` is the loss.
 
     Batched are the data whose first axis is the one leading named dimension; other data are used whole.
@@ -85,7 +87,10 @@ def _fresh(name: str, taken: set[str]) -> str:
 class _LoopWriter:
     """Writes the loop around the step that ``writer`` writes."""
 
-    def __init__(self, writer: Writer, step: Expr | None, batched: Sequence[Expr], whole: Mapping[Expr, Buffer], dim: str | None, all_dim: str, epochs_dim: str) -> None:
+    def __init__(
+        self, writer: Writer, step: Expr | None, batched: Sequence[Expr], whole: Mapping[Expr, Buffer], dim: str | None, all_dim: str,
+        epochs_dim: str,
+    ) -> None:  # fmt: skip
         self.w, self.b, self.step, self.batched, self.whole, self.dim, self.all_dim = writer, writer.b, step, batched, whole, dim, all_dim
         self.control = Buffer("control", "integer", (len(CONTROL),), "input")
         self.losses = Buffer("losses", "real", (epochs_dim,), "output")

@@ -1,0 +1,104 @@
+"""Loop nests: register blocks, lanes and their masked tails, the loop over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+
+from symgrad import dims
+from symgrad.dims import Dim
+from symgrad.loops import Index, Value
+from symgrad.schedule.values import Indices, Values
+
+__all__ = ["Nests"]
+
+
+class Nests(Values):
+    """Loops around values."""
+
+    def _lane_loop(self, extent: Dim, body: Callable[[Index], None], masked_tail: bool = True) -> None:
+        """Whole vectors along an axis, then one masked vector for the rest."""
+        b, w = self.b, self.lanes
+        if self.count is not None:  # along the batch axis of a chunk
+            assert self.rounded is not None
+            if not masked_tail or w == 1 or self._always_full():
+                self._vectors(Index(), Index.of(self.rounded), body)
+                return
+            whole = b.mul(b.floordiv(self.count, w), w)
+            self._vectors(Index(), Index.of(whole), body)
+            with b.branch(b.less(whole, self.count)):
+                self._masked(whole, b.sub(self.count, whole), body)
+            return
+        if w == 1:
+            self._vectors(Index(), Index.of(extent), body)
+            return
+        whole_dim = dims.multiply(dims.divide(extent, w), w)
+        if whole_dim != 0:
+            self._vectors(Index(), Index.of(whole_dim), body)
+        if whole_dim != extent:
+            start = b.index(whole_dim)
+            if isinstance(extent, int):
+                self._masked(start, b.constant(extent - int(whole_dim)), body)
+            else:
+                with b.branch(b.less(start, b.index(extent))):
+                    self._masked(start, b.sub(b.index(extent), start), body)
+
+    def _vectors(self, start: Index, stop: Index, body: Callable[[Index], None]) -> None:
+        with self.b.loop(start, stop, self.lanes) as variable, self.scope():
+            self.lane = variable if self.lanes > 1 else None
+            body(Index.of(variable))
+            self.lane = None
+
+    def _masked(self, start: Value, left: Value, body: Callable[[Index], None]) -> None:
+        with self.scope():
+            self.lane, self.mask = start, self.b.less(self.b.iota(self.lanes), left)
+            body(Index.of(start))
+            self.lane = self.mask = None
+
+    def nest(
+        self, extents: Sequence[Dim], blocks: Sequence[int], lane_axis: int | None, padded: bool, body: Callable[[list[Indices]], None]
+    ) -> None:  # fmt: skip
+        """Loops over all axes, the lane axis innermost; ``body`` gets the index tuples of one register block."""
+        order = [k for k in range(len(extents)) if k != lane_axis] + ([lane_axis] if lane_axis is not None else [])
+
+        def descend(depth: int, chosen: dict[int, list[Index]]) -> None:
+            if depth == len(order):
+                points = [tuple(p) for p in product(*(chosen[k] for k in range(len(extents))))]
+                body(points)
+                return
+            axis = order[depth]
+            if axis == lane_axis:
+                self._lane_loop(extents[axis], lambda at: descend(depth + 1, {**chosen, axis: [at]}), masked_tail=not padded)
+                return
+            extent, step = extents[axis], blocks[axis]
+            if extent == 1:
+                descend(depth + 1, {**chosen, axis: [Index()]})
+                return
+            if extent == step:
+                descend(depth + 1, {**chosen, axis: [Index((), u) for u in range(step)]})
+                return
+            whole = dims.multiply(dims.divide(extent, step), step)
+            if whole != 0:
+                with self.b.loop(0, whole, step) as variable, self.scope():
+                    descend(depth + 1, {**chosen, axis: [Index.of(variable) + u for u in range(step)]})
+            if whole != extent:
+                with self.b.loop(whole, extent) as variable, self.scope():
+                    descend(depth + 1, {**chosen, axis: [Index.of(variable)]})
+
+        with self.scope():
+            descend(0, {})
+
+    @contextmanager
+    def chunks(self) -> Iterator[None]:
+        """The loop over the batch, a chunk at a time."""
+        assert self.plan is not None
+        b, dim = self.b, self.plan.dim
+        b.comment(f"over {dim} samples, {self.chunk} at a time, {self.lanes} in lanes")
+        with b.loop(0, dim, self.chunk) as origin:
+            with self.scope():
+                self.origin = origin
+                self.count = b.minimum(b.sub(b.index(dim), origin), self.chunk)
+                self.rounded = b.mul(b.floordiv(b.add(self.count, self.lanes - 1), self.lanes), self.lanes)
+                yield
+                self.origin = self.count = self.rounded = None
