@@ -155,7 +155,7 @@ def test_spiral(capsys, tmp_path):
 
 def test_row_41_a_learning_rate_of_a_million_saves_what_was_good(capsys, tmp_path):
     pytest.importorskip("sklearn", reason="the moons come with scikit-learn")
-    status, out, err, folder = train(capsys, tmp_path, "moons", "--lr", "1e6", "--epochs", "1000")
+    status, _, err, folder = train(capsys, tmp_path, "moons", "--lr", "1e6", "--epochs", "1000")
     assert status == 2 and "Traceback" not in err
     assert re.match(r"symgrad: the loss turned (inf|nan) in step \d+", err.splitlines()[-1])
     with np.load(folder / "moons.npz", allow_pickle=False) as saved:
