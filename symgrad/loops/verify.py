@@ -296,7 +296,7 @@ class _Verifier:
         self.require(isinstance(s.condition, Value), "the condition is no value")
         self.use(s.condition, "boolean", 1, "the condition")
         self.block(s.then, "then")
-        self.block(s.orelse, "orelse")
+        self.block(s.orelse, "else")
 
     def gemm(self, s: Gemm) -> None:
         for letter, (buffer, offset, leading) in zip("ABC", (s.a, s.b, s.c)):

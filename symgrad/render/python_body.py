@@ -36,6 +36,7 @@ from symgrad.loops import (
     Statement,
     Store,
     Value,
+    kind_of,
 )
 from symgrad.loops.walk import buffers, made, registers, values, walk
 
@@ -491,6 +492,17 @@ def _fma(e: PythonBody, s: Let, args: list[Text]) -> Text:
     return Text(f"{args[2].inside(SUM)} + {product}", SUM, rest=((args[2].text, product),))
 
 
+def _number(name: str, one: str, zero: str) -> Writer:
+    """A conversion; numba's ``float`` takes no booleans."""
+
+    def write(e: PythonBody, s: Let, args: list[Text]) -> Text:
+        if kind_of(s.args[0]) == "boolean":
+            return Text(f"{one} if {args[0].inside(OR)} else {zero}", CONDITIONAL)
+        return Text(f"{name}({args[0].text})")
+
+    return write
+
+
 def _select(e: PythonBody, s: Let, args: list[Text]) -> Text:
     c, a, b = args
     return Text(f"{a.inside(OR)} if {c.inside(OR)} else {b.inside(OR)}", CONDITIONAL)
@@ -530,10 +542,11 @@ EXPRESSIONS: dict[str, Writer] = {
     "equal": _comparison("=="), "not_equal": _comparison("!="), "isnan": _call("math.isnan"), "isfinite": _call("math.isfinite"),
     "and": _infix("and", AND), "or": _infix("or", OR), "xor": _comparison("!="),
     "not": lambda e, s, args: Text(f"not {args[0].inside(NOT)}", NOT), "select": _select,
-    "to_real": _call("float"), "to_integer": _call("int"), "to_boolean": lambda e, s, args: Text(f"{args[0].inside(XOR)} != 0", COMPARE),
+    "to_real": _number("float", "1.0", "0.0"), "to_integer": _number("int", "1", "0"), "to_boolean": lambda e, s, args: Text(f"{args[0].inside(XOR)} != 0", COMPARE),
     "bitand": _infix("&", BITAND), "bitxor": _infix("^", XOR), "shift_left": _infix("<<", SHIFT), "shift_right": _shift_right,
     "powi": _powi, "polygamma": _polygamma, "digamma": _helper("digamma"),
     **{name: _call(f"math.{name}") for name in _MATH},
-    "splat": _same, "extract": _same, "reduce_add": _same, "reduce_add_each": _same, "reduce_mul": _same, "reduce_maximum": _same, "reduce_minimum": _same,
+    "splat": _same, "extract": _same, "reduce_add": _same, "reduce_add_each": _same, "reduce_mul": _same,
+    "reduce_maximum": _same, "reduce_minimum": _same,
     "iota": lambda e, s, args: Text("0"),
 }  # fmt: skip
