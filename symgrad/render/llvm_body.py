@@ -58,7 +58,8 @@ class Context:
         self.handlers = handlers  # how instructions are written
         self.module, self.name, self.dtype, self.blas_integer = module, name, dtype, blas_integer
         self.real = "double" if dtype == "float64" else "float"
-        self.flags = "reassoc nsz arcp contract afn" if fastmath else "contract"
+        # Formulas are computed op by op, as NumPy does: 6*x - 4 is 0 at 2/3. Only "fma", the accumulators', may fuse.
+        self.flags = "reassoc nsz arcp contract afn" if fastmath else ""
         self.functions: list[str] = []  # the texts of pieces
         self.math: dict[Any, str] = {}  # names of math functions by instruction, lanes and parameters
 
