@@ -200,7 +200,7 @@ class Training:
     def plan(self, epochs: int, batch: int, shuffle: bool, seed: int, callbacks: Sequence[Callback], patience: int | None) -> None:
         self.epochs, self.batch, self.callbacks, self.patience = epochs, batch, callbacks, patience
         samples = self.problem.samples
-        self.call = {"samples": samples, "batch_size": batch, "shuffle": bool(shuffle) and batch < samples, "seed": seed}
+        self.call: dict[str, Any] = {"samples": samples, "batch_size": batch, "shuffle": bool(shuffle) and batch < samples, "seed": seed}
         self.steps_per_epoch = -(-samples // batch)
         self.losses = np.zeros(0)  # grows with the epochs that a call reaches
         self.columns: dict[str, list[float]] = {}
