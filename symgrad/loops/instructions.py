@@ -13,7 +13,8 @@ import numpy as np
 class Instruction:
     """``kind``: what operands become and the result is: "real" → real, "same" → the widest operand's (at least
     integer), "boolean" → boolean of any (compared in their common kind), "logic" → boolean of booleans,
-    "integer" → integer of integers. ``arity``: ``None`` for one operand a lane. ``evaluate``: NumPy, for the interpreter. ``cost``: 1 an addition."""
+    "integer" → integer of integers. ``arity``: ``None`` for one operand a lane. ``evaluate``: NumPy, for the
+    interpreter. ``cost``: 1 an addition."""
 
     name: str
     arity: int | None
