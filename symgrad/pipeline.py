@@ -501,13 +501,9 @@ def _verify(program: Program) -> None:
 
 
 def _llvm(program: Program, formula: Formula) -> str:
-    from llvmlite import ir
+    from symgrad.render.llvm import kernel_text
 
-    from symgrad.render.llvm import emit_kernel
-
-    module = ir.Module(program.name)
-    emit_kernel(module, program, dtype=formula.dtype, fastmath=formula.fastmath, name=program.name)
-    return str(module)
+    return kernel_text(program, dtype=formula.dtype, fastmath=formula.fastmath)
 
 
 def _constraints(formula: Formula, plan: Plan) -> list[Constraint]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from symgrad.cli import main
+from symgrad.__main__ import main
 from symgrad.cli.datasets import load, split
 from symgrad.cli.tables import numeric_columns, read_csv
 

@@ -175,19 +175,6 @@ def cache_clear() -> None:
     click.echo(f"removed {count} {'entry' if count == 1 else 'entries'}")
 
 
-@cli.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--against", metavar="PEERS", help="Peers to compare with, separated by commas; by default those installed.")
-def bench(names: tuple[str, ...], against: str | None) -> None:
-    """Time symgrad and its peers at the same work.
-
-    moons: one full-batch training step of a small network, against numpy, jax, torch and micrograd.
-    """
-    from symgrad.bench import run
-
-    run(names or ("moons",), None if against is None else [p.strip() for p in against.split(",") if p.strip()])
-
-
 def _fail(message: str, status: int) -> NoReturn:
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["failed"]
     click.echo(f"symgrad: {lines[0]}", err=True)

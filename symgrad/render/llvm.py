@@ -19,7 +19,7 @@ from symgrad.loops import Buffer, Program
 from symgrad.render.llvm_body import TOO_LARGE, Body, Context, memory_type, quoted
 from symgrad.render.llvm_instructions import HANDLERS
 
-__all__ = ["OUT_OF_MEMORY", "TOO_LARGE", "emit_kernel", "host_lanes"]
+__all__ = ["OUT_OF_MEMORY", "TOO_LARGE", "emit_kernel", "host_lanes", "kernel_text"]
 
 OUT_OF_MEMORY = -1
 
@@ -49,6 +49,13 @@ def host_lanes(dtype: str) -> int:
     features = binding.get_host_cpu_features()
     width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
     return width // (8 if dtype == "float64" else 4)
+
+
+def kernel_text(program: Program, *, dtype: str, fastmath: bool = False) -> str:
+    """The LLVM code of a verified program: what :func:`emit_kernel` adds to an empty module."""
+    module = ir.Module(program.name)
+    emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=program.name)
+    return str(module)
 
 
 def emit_kernel(
