@@ -127,14 +127,16 @@ class Case:
     parameters: tuple[tuple[str, int], ...] = ()
     scale: Callable[[Any], Any] | None = None     # where errors are relative to more than the value (near zeros of the function)
     domain: tuple[float, float] = (-np.inf, np.inf)
+    share: float = 1.0                            # of the points: less where mpmath is slow
 
     @property
     def label(self) -> str:
-        return "-".join([self.name, *(str(v) for _, v in self.parameters)])
+        return "-".join([self.name, *(str(v) for _, v in self.parameters), *(["left"] if self.domain[1] < 0 else [])])
 
 
 def sample(case: Case, dtype: str, count: int, seed: int = 0) -> Array:
     rng = np.random.default_rng(seed)
+    count = int(count * case.share)
     info = np.finfo(dtype)
     parts = [rng.uniform(low, high, count) for low, high in case.ranges]
     exponents = rng.uniform(np.log10(float(info.smallest_subnormal)), np.log10(float(info.max)), count // 4)
@@ -168,6 +170,19 @@ CASES = [
          limit={"float64": 2.5, "float32": 2.5}),
     *(Case("powi", lambda x, n=n: x**n, ((-2, 2), (-1e3, 1e3)), parameters=(("exponent", n),), domain=(-1e30, 1e30))
       for n in (3, 4, 37, -2, -7)),
+    Case("lgamma", lambda x: mp.log(abs(mp.gamma(x))) if abs(x) < 1e6 else mp.loggamma(x), ((0, 3), (0.9, 1.1), (1.9, 2.1), (0, 200)),
+         (1, 2, 8, 2.5, 1e300), domain=(5e-324, np.inf)),
+    Case("digamma", mp.digamma, ((0, 3), (1.4, 1.5), (0, 200)), (1.4616321449683622, 1, 2.25, 6.25, 1e300), domain=(5e-324, np.inf),
+         limit={"float64": 3.0, "float32": 2.0}),
+    *(Case("polygamma", lambda x, n=n: mp.polygamma(n, x), ((0, 3), (0, 40)), parameters=(("order", n),), domain=(1e-300, 1e30), share=0.1)
+      for n in (1, 2, 5)),
+    # Between the poles there are zeros, so the error counts against the larger of the two numbers that reflection subtracts.
+    Case("lgamma", lambda x: mp.log(abs(mp.gamma(x))), ((-3, 0), (-30, 0)), (-1e-17, -1e-40), domain=(-100.5, -1e-44),
+         limit={"float64": 3.0, "float32": 3.0}, scale=lambda x: abs(mp.loggamma(-x)) + abs(mp.log(-x))),
+    Case("digamma", mp.digamma, ((-3, 0), (-30, 0)), (-1e-17, -1e-40), domain=(-100.5, -1e-44),
+         limit={"float64": 3.0, "float32": 3.0}, scale=lambda x: mp.digamma(1 - x) + abs(mp.pi * mp.cot(mp.pi * x))),
+    *(Case("polygamma", lambda x, n=n: mp.polygamma(n, x), ((-3, 0), (-30, 0)), parameters=(("order", n),), domain=(-100.5, -1e-30),
+           limit={"float64": 3.0, "float32": 3.0}, share=0.1, scale=lambda x, n=n: abs(mp.polygamma(n, 1 - x))) for n in (1, 2, 3)),
 ]
 
 
@@ -196,6 +211,7 @@ def ulp_table(count: int = 20_000) -> str:
 
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+functions = pytest.mark.parametrize("case", {c.name: c for c in CASES}.values(), ids=lambda case: case.label)
 
 
 # ---- tests ------------------------------------------------------------------------------------------------------------------------------
@@ -207,14 +223,14 @@ def test_largest_error(case: Case, dtype: str, lanes: int) -> None:
     assert error <= case.limit[dtype], f"{case.label}({where!r}) is off by {error:.2f} ulp"
 
 
-@cases
+@functions
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_scalars(case: Case, dtype: str) -> None:
     error, where = measure(case, dtype, 1, 60)
     assert error <= 4.0, f"{case.label}({where!r}) is off by {error:.2f} ulp"
 
 
-@cases
+@functions
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_every_width_gives_the_same_bits(case: Case, dtype: str) -> None:
     x = sample(case, dtype, 60)
@@ -223,7 +239,7 @@ def test_every_width_gives_the_same_bits(case: Case, dtype: str) -> None:
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="names a processor of that family")
-@cases
+@functions
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_without_fused_multiply_add(case: Case, dtype: str) -> None:
     """The oldest processor of the family: SSE2 and nothing else."""
@@ -231,7 +247,7 @@ def test_without_fused_multiply_add(case: Case, dtype: str) -> None:
     assert error <= max(3.0, case.limit[dtype]), f"{case.label}({where!r}) is off by {error:.2f} ulp"
 
 
-@cases
+@functions
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_nan_stays(case: Case, dtype: str) -> None:
     """Quiet NaNs with and without a payload, and no neighbour is touched."""
@@ -278,6 +294,8 @@ LIMITS: dict[str, list[tuple[float, float]]] = {  # (x, value); signs of zeros c
     "acosh": [(INF, INF), (-INF, NAN), (1.0, 0.0), (0.99, NAN), (-5.0, NAN), (-1e10, NAN)],
     "atanh": [(1.0, INF), (-1.0, -INF), (1.01, NAN), (-2.0, NAN), (INF, NAN), (-INF, NAN)],
     "erf": [(INF, 1.0), (-INF, -1.0), (30.0, 1.0)],
+    "lgamma": [(INF, INF), (-INF, INF), (0.0, INF), (-0.0, INF), (-1.0, INF), (-1e30, INF), (1.0, 0.0), (2.0, 0.0)],
+    "digamma": [(INF, INF), (-INF, NAN), (0.0, -INF), (-0.0, INF), (-1.0, NAN), (-1e30, NAN)],
     "erfc": [(INF, 0.0), (-INF, 2.0), (0.0, 1.0), (30.0, 0.0), (-30.0, 2.0)],
 }
 
@@ -411,6 +429,29 @@ def test_names_and_parameters() -> None:
         math_function(module, "no such function", vector)
     with pytest.raises(TypeError, match="parameters"):
         math_function(module, "exp", vector, order=2)
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_polygamma_at_limits_and_poles(lanes: int) -> None:
+    x = np.array([0.0, -0.0, -1.0, -7.0, INF, 1e300, 5e-324])
+    odd = compiled("polygamma", "float64", lanes, order=1)(x)
+    even = compiled("polygamma", "float64", lanes, order=2)(x)
+    assert np.array_equal(odd, [INF, INF, INF, INF, 0.0, 1e-300, INF])
+    assert np.array_equal(even, [-INF, INF, NAN, NAN, -0.0, -0.0, -INF], equal_nan=True)
+
+
+@pytest.mark.parametrize("order", [30, 100, 200])
+def test_polygamma_of_high_order(order: int) -> None:
+    """Its factors leave the range of double where the product does not."""
+    x = np.array([0.9, 3.0, 50.0, 1e3, 30.5])
+    y = compiled("polygamma", "float64", 8, order=order)(x)
+    with mp.workprec(PRECISION):
+        assert ulps(y, [mp.polygamma(order, mp.mpf(v)) for v in x.tolist()]).max() < 4
+
+
+def test_polygamma_needs_an_order() -> None:
+    with pytest.raises(ValueError, match="order 0"):
+        math_function(ir.Module(), "polygamma", ir.DoubleType(), order=0)
 
 
 def test_a_coefficient_table_comes_from_the_exchange_algorithm() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 
-from symgrad.render.vector_math import errorfunction, exponential, hyperbolic, inverse, power, trigonometric
+from symgrad.render.vector_math import errorfunction, exponential, gamma, hyperbolic, inverse, power, trigonometric
 from symgrad.render.vector_math.lanes import Lanes, type_name
 from symgrad.render.vector_math.libm import LIBM, libm_function
 
@@ -59,6 +59,9 @@ FUNCTIONS: dict[str, Definition] = {
     "atanh": Definition(hyperbolic.atanh),
     "erf":   Definition(errorfunction.erf, float32=True),
     "erfc":  Definition(errorfunction.erfc, float32=True),
+    "lgamma":    Definition(gamma.lgamma, inline=False),
+    "digamma":   Definition(gamma.digamma, inline=False),
+    "polygamma": Definition(gamma.polygamma, inline=False, parameters=("order",)),
     "pow":   Definition(power.pow, arity=2, inline=False),
     "powi":  Definition(power.powi, float32=True, parameters=("exponent",)),
     "hypot": Definition(power.hypot, arity=2),

@@ -8,15 +8,15 @@ where the processor has it, a product and a sum elsewhere, never a call).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
 from llvmlite import ir
 
 __all__ = [
-    "DOUBLE", "FLOAT", "Format", "Lanes", "absolute", "any_lane", "clamp", "copysign", "exact_product", "fast_two_sum", "fma",
-    "lanes_of", "polynomial", "power_of_two", "scale_by_power", "select", "sqrt", "two_sum", "type_name",
+    "DOUBLE", "FLOAT", "Format", "Lanes", "absolute", "any_lane", "clamp", "copysign", "exact_product", "fast_two_sum", "fma", "if_any",
+    "lanes_of", "polynomial", "power_of_two", "scale_by_power", "select", "sqrt", "two_sum", "type_name", "while_any",
 ]
 
 
@@ -226,6 +226,44 @@ def any_lane(condition: Lanes) -> Any:
         return condition.value
     whole = ir.IntType(condition.count)
     return condition.builder.icmp_unsigned("!=", condition.builder.bitcast(condition.value, whole), ir.Constant(whole, 0))
+
+
+def if_any(condition: Lanes, compute: Callable[[], Lanes], default: Lanes) -> Lanes:
+    """``compute()`` where the condition holds in some lane, else ``default``: a branch."""
+    builder = condition.builder
+    before = builder.block
+    rare, after = builder.append_basic_block("rare"), builder.append_basic_block("after")
+    builder.cbranch(any_lane(condition), rare, after)
+    builder.position_at_end(rare)
+    computed = compute()
+    end = builder.block
+    builder.branch(after)
+    builder.position_at_end(after)
+    result = builder.phi(default.type)
+    result.add_incoming(default.value, before)
+    result.add_incoming(computed.value, end)
+    return Lanes(builder, result, default.fused)
+
+
+def while_any(condition: Callable[..., Lanes], step: Callable[..., tuple[Lanes, ...]], state: tuple[Lanes, ...]) -> tuple[Lanes, ...]:
+    """``state = step(*state)`` as long as the condition holds in some lane; a step must leave finished lanes as they are."""
+    builder = state[0].builder
+    before = builder.block
+    head, body, after = (builder.append_basic_block(label) for label in ("head", "body", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    phis = [builder.phi(value.type) for value in state]
+    current = tuple(Lanes(builder, phi, value.fused) for phi, value in zip(phis, state))
+    builder.cbranch(any_lane(condition(*current)), body, after)
+    builder.position_at_end(body)
+    following = step(*current)
+    end = builder.block
+    builder.branch(head)
+    for phi, first, later in zip(phis, state, following, strict=True):
+        phi.add_incoming(first.value, before)
+        phi.add_incoming(later.value, end)
+    builder.position_at_end(after)
+    return current
 
 
 def polynomial(x: Lanes, coefficients: Sequence[float]) -> Lanes:

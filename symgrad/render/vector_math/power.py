@@ -22,7 +22,7 @@ from symgrad.render.vector_math.lanes import (
     sqrt,
 )
 
-__all__ = ["hypot", "pow", "powi"]
+__all__ = ["hypot", "log_of_positive", "pow", "powi", "whole_power"]
 
 INFINITY, NAN = float("inf"), float("nan")
 TWO_THIRDS, TWO_THIRDS_LOW = 0.6666666666666666, 3.700743415417188e-17
@@ -33,7 +33,7 @@ LOG_REST = (0.3999999999999998, 0.2857142857144521, 0.2222222221751144, 0.181818
 
 def pow(x: Lanes, y: Lanes) -> Lanes:
     a = absolute(x)
-    high, low = _log_of_positive(a)
+    high, low = log_of_positive(a)
     # 0, infinity and NaN: their logarithm is what decides
     high = select((a > 0.0) & (a < INFINITY), high, select(a.equals(0.0), x.like(-INFINITY), a))
     product, error = exact_product(y, high)
@@ -50,7 +50,7 @@ def pow(x: Lanes, y: Lanes) -> Lanes:
     return select(one, 1.0, result)
 
 
-def _log_of_positive(a: Lanes) -> tuple[Lanes, Lanes]:
+def log_of_positive(a: Lanes) -> tuple[Lanes, Lanes]:
     """log(a) as a sum, for positive finite a; s = f/(2 + f) and its cube as sums as well."""
     tiny = a < DOUBLE.smallest
     k, _, m = split_exponent(select(tiny, a * 2.0**54, a))
@@ -88,14 +88,20 @@ def powi(x: Lanes, exponent: int) -> Lanes:
         return powi(x.to_double(), exponent).to_float()
     product, error = exact_product(base, x)
     base_low = x.like(0.0) if exponent > 0 else (1.0 - product - error) * base
+    high, low = whole_power(base, base_low, abs(exponent))
+    return select(absolute(low) < INFINITY, high + low, high)
+
+
+def whole_power(base: Lanes, base_low: Lanes, exponent: int) -> tuple[Lanes, Lanes]:
+    """(base + base_low)**exponent as a sum, exponent >= 1; where the large part overflows, the small one is no number."""
     high, low = base, base_low
-    for bit in bin(abs(exponent))[3:]:
+    for bit in bin(exponent)[3:]:
         square, error = exact_product(high, high)
         high, low = square, fma(high + high, low, error)
         if bit == "1":
             product, error = exact_product(high, base)
             high, low = product, fma(low, base, fma(high, base_low, error))
-    return select(absolute(low) < INFINITY, high + low, high)  # where high has overflowed, low is no number
+    return high, low
 
 
 def hypot(x: Lanes, y: Lanes) -> Lanes:

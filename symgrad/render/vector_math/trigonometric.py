@@ -17,10 +17,10 @@ from symgrad.render.vector_math.lanes import (
     FLOAT,
     Lanes,
     absolute,
-    any_lane,
     exact_product,
     fast_two_sum,
     fma,
+    if_any,
     polynomial,
     select,
     two_sum,
@@ -28,7 +28,7 @@ from symgrad.render.vector_math.lanes import (
 )
 from symgrad.render.vector_math.libm import by_lane
 
-__all__ = ["cos", "sin", "tan"]
+__all__ = ["cos", "sin", "sine_cosine", "tan"]
 
 TWO_OVER_PI = 0.6366197723675814
 # pi/2 in parts for fused products: 53, 33 (its product with n < 2**20 is exact) and 53 bits; three of 24 bits for float
@@ -80,13 +80,18 @@ def _reduce(a: Lanes) -> Reduced:
             low = select(near, 0.0, low)
     else:
         r, low = _reduce_by_exact_products(a, n)
+    return Reduced(shifted.bits(), *sine_cosine(r, low))
+
+
+def sine_cosine(r: Lanes, low: Lanes) -> tuple[tuple[Lanes, Lanes], tuple[Lanes, Lanes]]:
+    """Sine and cosine of r + low, abs(r) <= pi/4, each as a sum of a large and a small part."""
     z = r * r
     half = z * 0.5
     top = 1.0 - half
     rest = (1.0 - top) - half  # what rounding took from top
-    sine = fma(polynomial(z, SIN[a.format]), z * r, low)
-    cosine = fma(z * z, polynomial(z, COS[a.format]), fma(-r, low, rest))
-    return Reduced(shifted.bits(), (r, sine), (top, cosine))
+    sine = fma(polynomial(z, SIN[r.format]), z * r, low)
+    cosine = fma(z * z, polynomial(z, COS[r.format]), fma(-r, low, rest))
+    return (r, sine), (top, cosine)
 
 
 def _reduce_by_exact_products(a: Lanes, n: Lanes) -> tuple[Lanes, Lanes]:
@@ -134,19 +139,8 @@ def tan(x: Lanes) -> Lanes:
 
 def _with_libm(name: str, x: Lanes, y: Lanes) -> Lanes:
     """y, but libm's result in the lanes beyond the limit, if there are any."""
-    builder = x.builder
-    huge = absolute(x) > LIMIT[x.format]
-    before = builder.block
-    rare, after = builder.append_basic_block("rare"), builder.append_basic_block("after")
-    builder.cbranch(any_lane(huge), rare, after)
-    builder.position_at_end(rare)
-    exact = builder.call(_lane_by_lane(builder.module, name, x), [x.value, y.value])
-    builder.branch(after)
-    builder.position_at_end(after)
-    result = builder.phi(x.type)
-    result.add_incoming(y.value, before)
-    result.add_incoming(exact, rare)
-    return Lanes(builder, result, x.fused)
+    function = _lane_by_lane(x.builder.module, name, x)
+    return if_any(absolute(x) > LIMIT[x.format], lambda: Lanes(x.builder, x.builder.call(function, [x.value, y.value]), x.fused), y)
 
 
 def _lane_by_lane(module: Any, name: str, like: Lanes) -> Any:
