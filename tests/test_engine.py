@@ -205,7 +205,7 @@ def test_empty_results() -> None:
 
 def test_built_in_owns_what_it_needs() -> None:
     f = built_in(neuron(), "o")
-    library = f.__self__[-1][0]
+    library = f.__self__[table.SELF.index("owned")][0]
     assert isinstance(library, engine.Library)
     watched = weakref.ref(library)
     del library

@@ -32,6 +32,7 @@ class Signature:
 
     def __init__(self, name: str, inputs: Sequence[Input], checks: Sequence[Constraint] = ()) -> None:
         self.name, self.inputs, self.checks = name, tuple(inputs), tuple(checks)
+        self.any_array = any(i.shape for i in self.inputs)
         self._position = {i.name: k for k, i in enumerate(self.inputs) if i.name not in POSITIONAL_ONLY}
 
     def __str__(self) -> str:
@@ -107,6 +108,9 @@ def as_array(value: Any, name: str, dtype: str) -> Array:
     Raises ``TypeError`` for what is not real numbers, and where a value would change (float64 into float32 apart:
     that was asked for with ``dtype="float32"``).
     """
+    native = np.dtype(dtype)
+    if type(value) is np.ndarray and value.dtype is native and value.flags.c_contiguous and value.flags.aligned:
+        return value
     if isinstance(value, Expr):
         raise TypeError(f"{name} is an expression, numbers are wanted: sg.substitute puts expressions into formulas")
     if isinstance(value, np.ma.MaskedArray):
@@ -121,8 +125,7 @@ def as_array(value: Any, name: str, dtype: str) -> Array:
     if not (_fits_real(array) if real else _fits_integer(array)):
         raise TypeError(f"{name} ({array.dtype}) has values that {'float64' if real else 'int64'} cannot hold exactly")
     with np.errstate(all="ignore"):
-        result = np.require(array, np.dtype(dtype), ["C", "A", "E"])
-    native = np.dtype(dtype)
+        result = np.require(array, native, ["C", "A", "E"])
     return result if result.dtype is native else result.view(native)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,19 +69,23 @@ class Call:
     """One way of calling a formula: ``f.grad(...)``, … It is compiled at the first call and then a built-in.
 
     Instances are callable through the slot ``__call__``, which first holds a Python method and then the
-    built-in itself: a call costs no Python frame.
+    built-in itself: a call costs no Python frame. ``made`` is told of every new built-in, so that the Function
+    can give that away in place of this object (calls with keywords are quicker without it).
     """
 
     __slots__ = (
-        "__call__", "__weakref__", "_builders", "_formula", "_kind", "_mapped", "_points", "_strict", "kernel", "plan", "signature",
+        "__call__", "__weakref__", "_builders", "_formula", "_kind", "_made", "_mapped", "_points", "_strict",
+        "kernel", "plan", "signature",
     )  # fmt: skip
 
     if TYPE_CHECKING:
 
         def __call__(self, *args: Any, **keywords: Any) -> Any: ...
 
-    def __init__(self, formula: Formula, kind: str, builders: Builders, points: bool = False) -> None:
-        self._formula, self._kind, self._builders, self._points = formula, kind, builders, points
+    def __init__(
+        self, formula: Formula, kind: str, builders: Builders, made: Callable[[Any], None] = lambda builtin: None, points: bool = False
+    ) -> None:
+        self._formula, self._kind, self._builders, self._made, self._points = formula, kind, builders, made, points
         self._mapped: Call | None = None
         self.kernel: Kernel | None = None
         self.plan: Plan | None = None
@@ -89,10 +94,10 @@ class Call:
 
     def __repr__(self) -> str:
         state = "not compiled yet" if self.kernel is None else "compiled"
-        return f"<{self._kind} of {', '.join(str(i) for i in self._formula.inputs)}: {state}>"
+        return f"<{self._kind} of {', '.join(i.name for i in self._formula.inputs)}: {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remade_call, (self._builders.remake, self._formula, self._kind)
+        return _remade_call, (self._builders.remake, self._formula, _ATTRIBUTE.get(self._kind, self._kind))
 
     def make(self) -> Call:
         """Compiles, if that has not been done."""
@@ -100,13 +105,22 @@ class Call:
             if self.kernel is None:
                 plan = self._builders.plan(self._formula, self._kind, self._points)
                 kernel = self._builders.build(self._formula, plan)
-                dtype = self._formula.dtype
-                inputs = [Input(i.name, element_type(i.kind, dtype), i.shape) for i in plan.inputs]
+                inputs = [Input(i.name, element_type(i.kind, self._formula.dtype), i.shape) for i in plan.inputs]
                 self.plan, self.signature = plan, Signature("f" if plan.kind == "value" else f"f.{plan.kind}", inputs, kernel.checks)
-                direct, self._strict = kernel.builtins(plan.kind, plan, self.signature, dtype, self._convert_and_call)
+                self._strict = kernel.builtin(plan.kind, plan, self.signature, self._formula.dtype)
                 self.kernel = kernel
-                self.__call__ = direct  # type: ignore[method-assign]
+                self.become(self._convert_and_call)
         return self
+
+    def become(self, fallback: Callable[..., Any]) -> None:
+        """Turns into the built-in with this fallback."""
+        assert self.kernel is not None and self.plan is not None and self.signature is not None
+        name = _ATTRIBUTE.get(self._kind, self._kind)
+        remake = (self._builders.remake, (self._formula,))
+        doc = f"{self.signature}: compiled by symgrad."
+        builtin = self.kernel.builtin(name, self.plan, self.signature, self._formula.dtype, fallback, doc, remake)
+        self.__call__ = builtin  # type: ignore[method-assign]
+        self._made(builtin)
 
     def _first_call(self, *args: Any, **keywords: Any) -> Any:
         return self.make().__call__(*args, **keywords)
@@ -115,8 +129,7 @@ class Call:
         """What the entry does not take: arguments to be converted, mapped over, or refused."""
         assert self.signature is not None
         values = self.signature.convert(self.signature.bind(args, keywords))
-        scalar = not any(i.shape for i in self.signature.inputs)
-        if scalar and any(v.ndim for v in values):
+        if not self.signature.any_array and any(v.ndim for v in values):
             return self._map(values)
         self.signature.check(values)
         return self._strict(*[v if v.ndim else v.item() for v in values])
@@ -129,17 +142,20 @@ class Call:
         except ValueError:
             shapes = ", ".join(f"{i.name} {v.shape}" for i, v in zip(self.plan.inputs, values))
             raise ShapeError(f"the arguments do not broadcast: {shapes}") from None
-        flat = [np.ascontiguousarray(np.broadcast_to(v, shape)).reshape(-1) for v in values]
-        results = self._over_points(flat, int(np.prod(shape, dtype=np.int64)))
-        return nest_map(results, lambda r: r.reshape(shape + r.shape[1:]))
+        flat = [(v if v.shape == shape else np.ascontiguousarray(np.broadcast_to(v, shape))).reshape(-1) for v in values]
+        results = self._over_points(flat)
+        return results if len(shape) == 1 else nest_map(results, lambda r: r.reshape(shape + r.shape[1:]))
 
-    def _over_points(self, flat: Sequence[Array], count: int) -> Any:
+    def _over_points(self, flat: Sequence[Array]) -> Any:
         if self._mapped is None:
             mapped = Call(self._formula, self._kind, self._builders, points=True)
             try:
-                self._mapped = mapped.make()
+                mapped.make()
             except NotImplementedError:  # an op whose axes leave no room for another
-                return self._one_by_one(flat, count)
+                return self._one_by_one(flat, len(flat[0]))
+            mapped.become(self._convert_and_call)
+            self._mapped = mapped
+            self.become(mapped.__call__)  # one-dimensional arrays of one length now go from entry to entry
         return self._mapped._strict(*flat)
 
     def _one_by_one(self, flat: Sequence[Array], count: int) -> Any:
@@ -164,9 +180,8 @@ def _paired(names: Any, values: Any) -> list[tuple[str, Any]]:
     return [(names, values)]
 
 
-def _remade_call(remake: Callable[[Formula], Function], formula: Formula, kind: str) -> Any:
-    function = remake(formula)
-    return function._calls[kind]
+def _remade_call(remake: Callable[[Formula], Function], formula: Formula, attribute: str) -> Any:
+    return getattr(remake(formula), attribute)
 
 
 class Timings(dict[str, float]):
@@ -203,7 +218,8 @@ class Cost:
         return ", ".join(f"{name} {self.before[name]:g} → {value:g}" for name, value in self.after.items())
 
 
-_KINDS = ("value", "grad", "value_and_grad", "jacobian", "hessian", "hvp")
+_ATTRIBUTE = {"value": "__call__"}  # kinds of call that a Function has under another name
+_GIVEN_AWAY = ("value", "grad", "value_and_grad", "jacobian", "hessian")  # as built-ins, once they are compiled
 
 
 class Function:
@@ -222,16 +238,33 @@ class Function:
 
     __slots__ = ("__call__", "__weakref__", "_builders", "_calls", "formula", "grad", "hessian", "jacobian", "value_and_grad")
 
+    grad: Callable[..., Any]
+    value_and_grad: Callable[..., Any]
+    jacobian: Callable[..., Any]
+    hessian: Callable[..., Any]
+
     if TYPE_CHECKING:
 
         def __call__(self, *args: Any, **keywords: Any) -> Any: ...
 
     def __init__(self, formula: Formula, builders: Builders) -> None:
         self.formula, self._builders = formula, builders
-        self._calls = {kind: Call(formula, kind, builders) for kind in _KINDS}
-        self.__call__ = self._calls["value"].make().__call__  # type: ignore[method-assign]
-        self.grad, self.value_and_grad = self._calls["grad"], self._calls["value_and_grad"]
-        self.jacobian, self.hessian = self._calls["jacobian"], self._calls["hessian"]
+        here = weakref.ref(self)
+
+        def give_away(attribute: str) -> Callable[[Any], None]:
+            def made(builtin: Any) -> None:
+                function = here()
+                if function is not None:
+                    setattr(function, attribute, builtin)
+
+            return made
+
+        self._calls = {"hvp": Call(formula, "hvp", builders)}
+        for kind in _GIVEN_AWAY:
+            attribute = _ATTRIBUTE.get(kind, kind)
+            self._calls[kind] = Call(formula, kind, builders, give_away(attribute))
+            setattr(self, attribute, self._calls[kind])
+        self._calls["value"].make()
 
     @property
     def inputs(self) -> tuple[Expr, ...]:

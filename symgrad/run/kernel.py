@@ -107,25 +107,26 @@ class Kernel:
             checks=tuple((a, relation, b) for a, relation, b in header["checks"]), cost=header["cost"],
         )  # fmt: skip
 
-    def builtins(self, name: str, plan: Plan, signature: Signature, dtype: str, fallback: Callable[..., Any]) -> tuple[Any, Any]:
-        """Two built-ins: one that hands what it does not take to ``fallback``, and one for arguments that are as they should be."""
+    def builtin(
+        self, name: str, plan: Plan, signature: Signature, dtype: str, fallback: Callable[..., Any] | None = None,
+        doc: str = "", remake: tuple[Any, ...] = (),
+    ) -> Any:  # fmt: skip
+        """The kernel as a built-in that hands to ``fallback`` what it does not take; without one all arguments must be as they should."""
         outputs = [Output(output, element_type(kind, dtype), shape) for output, kind, shape in plan.outputs]
         writer = table.Table(self.sizes, self.arguments, signature.inputs, outputs, plan.result, self.checks, self.release)
         constants = [(position, array.ctypes.data) for position, array in self.constants.items()]
         content = writer.write(self.address, constants, table.new_array_address())
-        entry = engine.entry_address(_load_entry, _store_entry)
         keywords = [None if k is None else sys.intern(k) for k in signature.keywords]
 
         def refused(*args: Any, **keywords: Any) -> Any:
             shapes = ", ".join(str(np.shape(a)) for a in args)
             raise ShapeError(f"{signature} cannot be computed for shapes {shapes}: a size would be negative")
 
-        def make(fall: Callable[..., Any]) -> Any:
-            return table.make_builtin(name, entry, content, fall, self.fail, keywords, writer.keys, self)
-
-        return make(fallback), make(refused)
+        entry = engine.entry_address(_load_entry, _store_entry)
+        return table.make_builtin(name, entry, content, fallback or refused, self.fail, keywords, writer.keys, self, doc, remake)
 
     def fail(self, code: int) -> None:
+        """Raises what a failure code of the machine code stands for."""
         if code == OUT_OF_MEMORY:
             raise MemoryError
         if code == TOO_LARGE:

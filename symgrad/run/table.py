@@ -7,6 +7,7 @@ and how they are put together. :class:`Table` writes it, :func:`make_builtin` ma
 from __future__ import annotations
 
 import ctypes
+import keyword
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,10 @@ from symgrad.dims import Dim, Shape
 from symgrad.loops import Gemm, Program
 from symgrad.loops.walk import walk
 
-__all__ = ["Input", "Output", "Structure", "Table", "make_builtin", "new_array_address", "release_threshold"]
+__all__ = ["Compiled", "Input", "Output", "Structure", "Table", "make_builtin", "new_array_address", "release_threshold"]
 
 # What the tuple behind a built-in holds, by position.
-SELF = ("table", "fallback", "failed", "names", "keys", "owned")
+SELF = ("table", "fallback", "failed", "names", "keys", "owned", "remake")
 
 # The table's first words. Counts, offsets into the table, then offsets into the call's workspace.
 HEADER = (
@@ -194,19 +195,31 @@ class _MethodDef(ctypes.Structure):
 _METH_FASTCALL_KEYWORDS = 0x0080 | 0x0002
 
 
+class Compiled(tuple[Any, ...]):
+    """The ``self`` of a built-in (:data:`SELF`). It pickles as what it was made from, so that built-ins pickle, too."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self[SELF.index("remake")]
+
+
 def make_builtin(
     name: str, entry: int, table: bytes, fallback: Callable[..., Any], failed: Callable[[int], Any],
-    names: Sequence[str | None], keys: Sequence[str], owned: Any,
+    names: Sequence[str | None], keys: Sequence[str], owned: Any, doc: str = "", remake: tuple[Any, ...] = (),
 ) -> Callable[..., Any]:  # fmt: skip
     """A built-in function around the entry at address ``entry``; it owns all it is given.
 
     ``fallback`` gets the calls that the entry does not take, ``failed`` the kernel's failure codes;
-    ``names`` are the arguments' keywords (``None``: positional only), interned; ``keys`` those of dict results.
+    ``names`` are the arguments' keywords (``None``: positional only), interned; ``keys`` those of dict results;
+    ``remake`` gives, called by pickle, an object whose attribute ``name`` is this built-in.
     """
-    method = _MethodDef(name.encode(), entry, _METH_FASTCALL_KEYWORDS, None)
+    if all(n is not None and n.isidentifier() and not keyword.iskeyword(n) for n in names):
+        doc = f"{name}({', '.join(['$self', *map(str, names)])})\n--\n\n{doc}"  # what inspect.signature reads
+    method = _MethodDef(name.encode(), entry, _METH_FASTCALL_KEYWORDS, doc.encode())
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
-    return new(ctypes.byref(method), (table, fallback, failed, tuple(names), tuple(keys), (owned, method)), None)
+    return new(ctypes.byref(method), Compiled((table, fallback, failed, tuple(names), tuple(keys), (owned, method), remake)), None)
 
 
 def new_array_address() -> int:
