@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from symgrad import dims
@@ -66,6 +67,9 @@ def _choose_batch(roots: Sequence[Expr], mode: str, lanes: int) -> tuple[BatchPl
         return None, f"no tile kernel: sizes besides {plan.dim} are open"
     if mode == "tile":
         return plan, f"tile kernels over {plan.dim}: asked for"
+    uses = Counter(a for n in order for a in n.args)
+    if not any(n in plan.axis and n.op.family != "leaf" and (uses[n] > 1 or n.ndim > 1) for n in order):
+        return None, f"no tile kernel: nothing of the {plan.dim} samples is used twice"
     if isinstance(plan.dim, int) and plan.dim < lanes:
         return None, f"no tile kernel: {plan.dim} samples do not fill {lanes} lanes"
     widest = max((_product(n, plan) for n in order if n.op.name == "contract"), default=0)
