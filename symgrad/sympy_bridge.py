@@ -21,7 +21,7 @@ from symgrad import dims, ops
 from symgrad.errors import ShapeError
 from symgrad.expr import METHODS, OPS, Expr, Op, _converters, apply, as_expr, constant, rewrite, symbol, topological
 
-__all__ = ["from_sympy", "scalar_to_sympy", "to_sympy"]
+__all__ = ["Reader", "from_sympy", "scalar_to_sympy", "to_sympy"]
 
 MAX_ELEMENTS = 20_000  # scalar operations that are handed to SymPy at once
 MAX_TERMS = 10_000  # of a finite Sum or Product
@@ -305,7 +305,7 @@ def from_sympy(e: Any) -> Any:
         return {key: from_sympy(item) for key, item in e.items()}
     if not _is_sympy(e):
         return as_expr(e)
-    return _Reader().read(e)
+    return Reader().read(e)
 
 
 def _is_sympy(value: Any) -> bool:
@@ -315,10 +315,10 @@ def _is_sympy(value: Any) -> bool:
 
 
 def _convert(value: Any) -> Expr | None:
-    return _Reader().read(value) if "sympy" in sys.modules and _is_sympy(value) else None
+    return Reader().read(value) if "sympy" in sys.modules and _is_sympy(value) else None
 
 
-class _Reader:
+class Reader:
     """One conversion: operands before their users, every SymPy object once."""
 
     def __init__(self, leaves: dict[Any, Expr] | None = None) -> None:
@@ -368,19 +368,19 @@ def _leaf(value: Expr) -> Plan:
     return (), lambda: value
 
 
-def _on_symbol(reader: _Reader, e: Any) -> Plan:
+def _on_symbol(reader: Reader, e: Any) -> Plan:
     return _leaf(reader.symbol(e.name, e))
 
 
-def _on_dummy(reader: _Reader, e: Any) -> Plan:
+def _on_dummy(reader: Reader, e: Any) -> Plan:
     return _leaf(reader.symbol(f"{e.name}_{e.dummy_index}", e))
 
 
-def _on_integer(reader: _Reader, e: Any) -> Plan:
+def _on_integer(reader: Reader, e: Any) -> Plan:
     return _leaf(_rational(int(e), 1))
 
 
-def _on_rational(reader: _Reader, e: Any) -> Plan:
+def _on_rational(reader: Reader, e: Any) -> Plan:
     return _leaf(_rational(int(e.p), int(e.q)))
 
 
@@ -388,15 +388,15 @@ def _rational(p: int, q: int) -> Expr:
     return constant(p) if q == 1 and -(2**63) <= p < 2**63 else constant(p / q)
 
 
-def _on_number(reader: _Reader, e: Any) -> Plan:
+def _on_number(reader: Reader, e: Any) -> Plan:
     return _leaf(constant(float(e)))
 
 
-def _on_complex(reader: _Reader, e: Any) -> Plan:
+def _on_complex(reader: Reader, e: Any) -> Plan:
     raise TypeError(f"from_sympy: {e} is not real")
 
 
-def _on_truth(reader: _Reader, e: Any) -> Plan:
+def _on_truth(reader: Reader, e: Any) -> Plan:
     return _leaf(constant(bool(e)))
 
 
@@ -410,7 +410,7 @@ def _ordered(e: Any, method: str) -> list[Any]:
         return list(e.args)
 
 
-def _on_add(reader: _Reader, e: Any) -> Plan:
+def _on_add(reader: Reader, e: Any) -> Plan:
     terms = _ordered(e, "as_ordered_terms") if e.is_commutative else list(e.args)
     terms.sort(key=lambda t: t.is_Number or t.is_NumberSymbol)  # numbers last
     signs = [_is_negative(t) for t in terms]
@@ -433,7 +433,7 @@ def _is_negative(term: Any) -> bool:
     return bool(coefficient.is_Number and coefficient.is_negative)
 
 
-def _on_mul(reader: _Reader, e: Any) -> Plan:
+def _on_mul(reader: Reader, e: Any) -> Plan:
     import sympy
 
     coefficient, rest = e.as_coeff_Mul()
@@ -466,7 +466,7 @@ def _divides(factor: Any) -> bool:
     return bool(factor.is_Pow and factor.exp.is_Rational and factor.exp.is_negative)
 
 
-def _on_pow(reader: _Reader, e: Any) -> Plan:
+def _on_pow(reader: Reader, e: Any) -> Plan:
     base, exponent = e.args
     if exponent.is_Rational and exponent.is_negative:
         return [1 / e], lambda value: METHODS["div"](constant(1), value)
@@ -477,7 +477,7 @@ def _on_pow(reader: _Reader, e: Any) -> Plan:
     return [base, exponent], METHODS["pow"]
 
 
-def _on_piecewise(reader: _Reader, e: Any) -> Plan:
+def _on_piecewise(reader: Reader, e: Any) -> Plan:
     pairs = [(p.expr, p.cond) for p in e.args]
 
     def choose(*values: Expr) -> Expr:
@@ -489,14 +489,14 @@ def _on_piecewise(reader: _Reader, e: Any) -> Plan:
     return [part for pair in pairs for part in pair], choose
 
 
-def _on_heaviside(reader: _Reader, e: Any) -> Plan:
+def _on_heaviside(reader: Reader, e: Any) -> Plan:
     def step(x: Expr, at_zero: Expr) -> Expr:
         return ops.where(x < 0, 0, ops.where(x > 0, 1, at_zero))
 
     return e.args, step
 
 
-def _on_polygamma(reader: _Reader, e: Any) -> Plan:
+def _on_polygamma(reader: Reader, e: Any) -> Plan:
     order, x = e.args
     if not (order.is_Integer and order >= 0):
         raise TypeError(f"from_sympy: polygamma of order {order}: only whole orders are supported")
@@ -505,7 +505,7 @@ def _on_polygamma(reader: _Reader, e: Any) -> Plan:
     return [x], lambda value: apply(OPS["polygamma"], value, order=int(order))
 
 
-def _on_gamma(reader: _Reader, e: Any) -> Plan:
+def _on_gamma(reader: Reader, e: Any) -> Plan:
     return e.args, _gamma
 
 
@@ -519,10 +519,10 @@ def _is_positive(x: Expr) -> bool:
     return bool(x.params.get("positive")) if x.op.name == "symbol" else x.op.name == "constant" and not x.shape and float(x) > 0
 
 
-def _on_repeated(join: str) -> Callable[[_Reader, Any], Plan]:
+def _on_repeated(join: str) -> Callable[[Reader, Any], Plan]:
     """A finite ``Sum`` or ``Product``, term by term."""
 
-    def expand(reader: _Reader, e: Any) -> Plan:
+    def expand(reader: Reader, e: Any) -> Plan:
         import sympy
 
         terms = [e.function]
@@ -537,14 +537,14 @@ def _on_repeated(join: str) -> Callable[[_Reader, Any], Plan]:
     return expand
 
 
-def _on_doit(reader: _Reader, e: Any) -> Plan:
+def _on_doit(reader: Reader, e: Any) -> Plan:
     done = e.doit()
     if type(done) is type(e):
         raise TypeError(f"from_sympy: {str(e)[:60]} cannot be carried out")
     return [done], lambda value: value
 
 
-def _on_indexed(reader: _Reader, e: Any) -> Plan:
+def _on_indexed(reader: Reader, e: Any) -> Plan:
     shape = e.base.shape
     if shape is None or not all(i.is_Integer for i in e.indices):
         raise TypeError(f"from_sympy: {e}: give its IndexedBase a shape, and whole numbers as indices")
@@ -555,20 +555,20 @@ def _size(size: Any) -> Any:
     return int(size) if size.is_Integer else str(size)
 
 
-def _on_matrix_symbol(reader: _Reader, e: Any) -> Plan:
+def _on_matrix_symbol(reader: Reader, e: Any) -> Plan:
     if reader.names.setdefault(e.name, e) != e:
         raise ValueError(f"from_sympy: two different SymPy symbols are named {e.name!r} (their assumptions or shapes differ)")
     return _leaf(symbol(e.name, tuple(map(_size, e.shape))))
 
 
-def _on_element(reader: _Reader, e: Any) -> Plan:
+def _on_element(reader: Reader, e: Any) -> Plan:
     matrix, row, column = e.args
     if not (row.is_Integer and column.is_Integer):
         raise TypeError(f"from_sympy: {e}: indices must be whole numbers")
     return [matrix], lambda value: value[int(row), int(column)]
 
 
-def _on_array(reader: _Reader, e: Any) -> Plan:
+def _on_array(reader: Reader, e: Any) -> Plan:
     shape = tuple(int(s) for s in e.shape)
     entries = [e[index] for index in np.ndindex(*shape)]
     base = entries[0].base if entries and getattr(entries[0], "is_Indexed", False) else None
@@ -583,11 +583,11 @@ def _on_array(reader: _Reader, e: Any) -> Plan:
     return entries, build
 
 
-def _on_filled(value: int) -> Callable[[_Reader, Any], Plan]:
+def _on_filled(value: int) -> Callable[[Reader, Any], Plan]:
     return lambda reader, e: _leaf(ops.broadcast_to(value, tuple(map(_size, e.shape))))
 
 
-def _on_matrix_power(reader: _Reader, e: Any) -> Plan:
+def _on_matrix_power(reader: Reader, e: Any) -> Plan:
     if not (e.exp.is_Integer and 0 < e.exp <= 64):
         raise TypeError(f"from_sympy: {e}: only powers from 1 to 64 of a matrix are supported")
     return [e.base], lambda value: reduce(METHODS["matmul"], [value] * int(e.exp))
@@ -597,17 +597,17 @@ def _matrix_product(a: Expr, b: Expr) -> Expr:
     return METHODS["matmul" if a.shape and b.shape else "mul"](a, b)
 
 
-def _call(build: Callable[..., Expr]) -> Callable[[_Reader, Any], Plan]:
+def _call(build: Callable[..., Expr]) -> Callable[[Reader, Any], Plan]:
     """A function of its operands."""
     return lambda reader, e: (e.args, build)
 
 
-def _fold(build: Callable[[Any, Any], Expr]) -> Callable[[_Reader, Any], Plan]:
+def _fold(build: Callable[[Any, Any], Expr]) -> Callable[[Reader, Any], Plan]:
     """A function of two operands over all of them, from left to right."""
     return lambda reader, e: (e.args, lambda *values: reduce(build, values))
 
 
-_HANDLERS: dict[str, Callable[[_Reader, Any], Plan]] = {
+_HANDLERS: dict[str, Callable[[Reader, Any], Plan]] = {
     # leaves
     "Symbol": _on_symbol, "Dummy": _on_dummy, "Integer": _on_integer, "Rational": _on_rational, "Float": _on_number,
     "NumberSymbol": _on_number, "Infinity": _on_number, "NegativeInfinity": _on_number, "NaN": _on_number,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -319,7 +320,7 @@ DIFFER = [
     ((1 - x) * (1 + x), 1 - x**2, "accurate"),
     (sg.expm1(x), sg.exp(x) - 1, "accurate"),
     (x / (1 + y**2), x * (1 + y**2) / (1 + y**2) ** 2, "NaN"),
-    (sg.hypot(x, y), sg.sqrt(x**2 + y**2), "infinite"),
+    (sg.hypot(x, y), sg.sqrt(x**2 + y**2), "accurate"),
     (sg.sqrt(x) * sg.sqrt(x), x, "undefined"),
     (sg.tanh(x), (sg.exp(2 * x) - 1) / (sg.exp(2 * x) + 1), "NaN"),
     (sg.softplus(x), sg.relu(x), "accurate"),
@@ -394,3 +395,42 @@ def test_cost() -> None:
     assert cost([A.T]) < cost([A + 1])
     figures = count([sg.tanh(x * y) + 1])
     assert (figures.operations, figures.transcendental) == (3, 1)
+
+
+# --- random expressions -------------------------------------------------------------------------------
+
+_UNARY = [sg.sqrt, sg.exp, sg.log, sg.sin, sg.cos, sg.abs, sg.sinh, sg.tanh, sg.sigmoid]
+
+
+def _random_expression(rng: random.Random, depth: int) -> Expr:
+    if depth == 0:
+        return rng.choice([x, y, z, p, x, y, z, p, sg.constant(2), sg.constant(0.5), sg.constant(0.1)])
+    kind, a = rng.randrange(12), _random_expression(rng, depth - 1)
+    if kind < 9:
+        b = _random_expression(rng, rng.randrange(depth))
+        return (a + b, a - b, a * b, a / b)[kind % 4]
+    return a ** rng.choice([2, 3, -1, -2]) if kind == 9 else rng.choice(_UNARY)(a)
+
+
+@pytest.mark.slow
+def test_random_expressions_never_get_worse() -> None:
+    rng = random.Random(7)
+    simplified = 0
+    for _ in range(150):
+        before = _random_expression(rng, rng.randrange(3, 6))
+        after = one(before)
+        if after is before:
+            continue
+        simplified += 1
+        assert cost([after]) < cost([before])
+        for _ in range(30):
+            at = {s: rng.choice([rng.gauss(0, 1), rng.gauss(0, 3), 1e-8, 1.0, -1.0, 1e3, -40.0]) for s in (x, y, z)}
+            at[p] = abs(rng.gauss(0, 2)) + 1e-3
+            old, new = (float(evaluate(e, {s: at[s] for s in e.free_symbols})) for e in (before, after))
+            assert math.isfinite(new) or not math.isfinite(old), (before, after, at)
+            exact = evaluate_precisely(before, at)
+            if exact is None or not math.isfinite(old) or abs(exact) > 1e300:
+                continue
+            lost, allowed = abs(float(exact - new)), abs(float(exact - old)) + 64 * np.spacing(abs(float(exact)))
+            assert lost <= 8 * allowed, (before, after, at)
+    assert simplified > 20

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from symgrad.expr import Expr, topological
-from symgrad.sympy_bridge import _Reader, scalar_to_sympy
+from symgrad.sympy_bridge import Reader, scalar_to_sympy
 
 __all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "is_algebraic"]
 
@@ -153,7 +153,7 @@ def _has_identities(sympy: Any, e: Any) -> bool:
 
 
 def _read(sympy: Any, forms: list[Any], known: Mapping[Any, Expr], shared: bool) -> list[Expr]:
-    reader = _Reader(dict(known))
+    reader = Reader(dict(known))
     if shared:
         definitions, forms = sympy.cse(forms, symbols=sympy.numbered_symbols("y"))
         for symbol, form in definitions:
