@@ -316,6 +316,18 @@ def test_row_48_a_label_out_of_range(label):
         fit(loss, {"z": np.zeros((2, 3))}, {"x": INPUTS, "k": labels * 0}, validation={"x": INPUTS, "k": labels})
 
 
+def test_row_31_strange_arrays_are_their_contiguous_copies():
+    wide = np.zeros((100, 4))
+    wide[::2, ::2] = INPUTS
+    read_only = TARGETS.copy()
+    read_only.flags.writeable = False
+    shifted = np.frombuffer(b"?" + TARGETS.tobytes(), dtype=np.uint8)[1:].view(float)
+    expected = fit(batch_size=8).params
+    for x, t in ((wide[::2, ::2], TARGETS), (np.asfortranarray(INPUTS), read_only), (INPUTS.astype(">f8"), shifted),
+                 (INPUTS[::-1][::-1], TARGETS.tolist())):
+        assert same(fit(data={"x": x, "t": t}, batch_size=8).params, expected)
+
+
 def test_labels_may_be_of_any_whole_kind():
     loss = sg.nn.cross_entropy(X @ Z, K)
     labels = RNG.integers(0, 3, 50)

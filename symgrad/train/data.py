@@ -47,14 +47,14 @@ def _key(key: object, what: str) -> str:
 
 
 def convert(symbol: Expr, value: object, dtype: str) -> Array:
-    """``value`` as a contiguous array of the symbol's kind; ``TypeError`` where a value would be lost."""
+    """``value`` as a contiguous array of the symbol's kind (itself where it is one); ``TypeError`` where a value would be lost."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(f"{symbol.name}: real, integer or boolean numbers, not {array.dtype} (a {type(value).__name__})")
     if symbol.kind == "real":
         if array.dtype.kind in "iu" and array.size and max(int(array.max()), -int(array.min())) > _EXACT:
             raise TypeError(f"{symbol.name}: whole numbers above 2**53 are not exact as real numbers")
-        return np.array(array, dtype=dtype, order="C", copy=True)
+        return np.require(array, dtype, ["C", "A"])
     if array.dtype.kind == "f":
         whole = np.asarray(np.isfinite(array) & (array == np.floor(array)) & (np.abs(array) < _EXACT))
         if not whole.all():
@@ -63,7 +63,7 @@ def convert(symbol: Expr, value: object, dtype: str) -> Array:
             raise TypeError(f"{symbol.name}: whole numbers are expected, {culprit!r} (at {_place(where)}) is none")
     elif array.dtype.kind == "u" and array.size and int(array.max()) >= 2**63:
         raise TypeError(f"{symbol.name}: whole numbers above 2**63 - 1 do not fit")
-    return np.array(array, dtype=np.int64, order="C", copy=True)
+    return np.require(array, np.int64, ["C", "A"])
 
 
 def _place(index: Sequence[int] | Array) -> str:
@@ -120,7 +120,7 @@ def sort_inputs(roots: Sequence[Expr], own: Iterable[Expr], params: Mapping[Any,
     for name, value in given.items():
         if needed[name].kind != "real":
             raise TypeError(f"params: {name} is an {needed[name].kind} symbol; only real ones can be learnt")
-        problem.values[name] = convert(needed[name], value, dtype)
+        problem.values[name] = convert(needed[name], value, dtype).copy()
     converted = {name: convert(needed[name], value, dtype) for name, value in sets.items()}
     problem.sizes = bind_sizes({needed[name]: array for name, array in {**problem.values, **converted}.items()})
     for name, array in converted.items():
@@ -130,7 +130,7 @@ def sort_inputs(roots: Sequence[Expr], own: Iterable[Expr], params: Mapping[Any,
             problem.arrays[name] = array
         elif symbol.shape:
             problem.fixed.append(symbol)
-            problem.fixed_arrays[name] = array
+            problem.fixed_arrays[name] = array.copy()
         else:
             problem.numbers[name] = array.item()
     if problem.batch_dimension is not None:

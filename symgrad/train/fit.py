@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from symgrad import dims
+from symgrad import dims, pipeline
 from symgrad.differentiate import grad
 from symgrad.errors import NonFiniteError, ShapeError
 from symgrad.evaluate import bind_sizes, evaluate
@@ -174,8 +174,6 @@ class Training:
 
     def __init__(self, loss: Expr, metrics: dict[str, Expr], problem: Problem, held_out: dict[str, Array] | None,
                  optimizer: Optimizer, dtype: str, threads: int) -> None:
-        from symgrad import pipeline
-
         self.loss, self.problem, self.held_out, self.dtype = loss, problem, held_out, dtype
         started = time.perf_counter()
         following, states = optimizer.update(problem.parameters, grad(loss, problem.parameters))
