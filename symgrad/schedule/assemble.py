@@ -45,7 +45,7 @@ def emit_assembled(w: Writer, node: Expr) -> None:
 
 
 def _clear(w: Writer, place: Storage) -> None:
-    zero = 0.0 if place.buffer.kind == "real" else 0
+    zero = {"real": 0.0, "integer": 0, "boolean": False}[place.buffer.kind]
     count = Index.of(place.buffer.size)
     start = Index()
     if place.spread and w.origin is not None:
