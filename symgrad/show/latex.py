@@ -40,6 +40,7 @@ from symgrad.show.layout import (
     is_number,
     is_scalar_constant,
     leads_negative,
+    seen,
 )
 from symgrad.show.text import counted, marked, number, slice_items, slice_ranges, through_slice
 
@@ -64,7 +65,7 @@ def latex(expr: Expr) -> str:
     script = Script([expr], latex_layout, BRACKETS, measure=glyphs)
     if not script.definitions:
         return script.write(expr)
-    lines = [(latex_name(script.names[d]), script.write(d, latex_name)) for d in script.definitions]
+    lines = [(latex_name(script.names[d]), script.write(d, latex_name), "=") for d in script.definitions]
     if expr not in script.names:
         lines.append(("", script.write(expr, latex_name), ""))
     return aligned(lines)
@@ -75,7 +76,11 @@ METHODS["latex"] = latex
 
 def glyphs(piece: str) -> int:
     """How many signs a reader sees."""
-    return len(re.sub(r"\\(left|right|frac|operatorname|mathrm|begin|end|text)|[{}^_&\s]", "", re.sub(r"\\(?!left|right|frac|operator|mathrm|begin|end|text)[a-zA-Z]+", "x", piece)))
+    return len(_UNSEEN_SIGN.sub("", _SIGN_COMMAND.sub("x", piece)))
+
+
+_UNSEEN_SIGN = re.compile(r"\\(?:left|right|frac|operatorname|mathrm|mathbf|begin|end|text)(?![a-zA-Z])|[\\{}^_&]")
+_SIGN_COMMAND = re.compile(r"\\(?:odot|cdot|top|partial|sum|prod|infty|" + "|".join(sorted(_GREEK)) + r")(?![a-zA-Z])")
 
 
 def aligned(lines: Sequence[tuple[str, str, str]]) -> str:
@@ -180,7 +185,7 @@ def _mul(e: Expr) -> Layout:
     elif is_scalar_constant(b) or (is_scalar_constant(last) and b.op.name in ("pow", "div") and is_scalar_constant(b.args[0])):
         sign = r" \cdot "
     else:
-        sign = r" \, " if _is_roman(last) or _is_roman(b) else " "
+        sign = r" \, " if _is_roman(last) or (_is_roman(b) and not is_scalar_constant(last)) else " "
     mixes = a.op.name in ("floordiv", "mod", "contract")
     return PRODUCT, [(a, PRODUCT + 1 if mixes else PRODUCT), sign, right(b, PRODUCT + 1)]
 
@@ -206,7 +211,7 @@ def _pow(e: Expr) -> Layout:
         return CALL, [r"\sqrt{", (base, ANY), "}"]
     if base.op.name in _POWERED and is_scalar_constant(exponent) and exponent.params["value"] > 0:
         _, plain = call(f"\\{base.op.name}", *base.args, power=(exponent, ANY))
-        return POWER, [Alternative(base, [(base, POWER + 1), "^{", (exponent, ANY), "}"], plain)]
+        return POWER, [Alternative(seen(base), [(base, POWER + 1), "^{", (exponent, ANY), "}"], plain)]
     return POWER, [(base, POWER + 1), "^{", (exponent, ANY), "}"]
 
 
@@ -338,7 +343,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "constant":      _constant,
     "symbol":        lambda e: (CALL, [latex_name(e.name)]),
     "size":          lambda e: (CALL if str(e.params["dim"]).isalnum() else SUM, [latex_name(d) if (d := str(e.params["dim"])).isidentifier() else d]),
-    "arange":        lambda e: (CALL, [rf"\left(0, \ldots, {e.shape[0]} - 1\right)"]),
+    "arange":        lambda e: (CALL, [rf"\left(0, \ldots, {dims.subtract(e.shape[0], 1)}\right)"]),
     "eye":           lambda e: (CALL, [rf"I_{{{e.shape[0]}}}" if e.shape[0] == e.shape[1] else rf"I_{{{shape_latex(e.shape)}}}"]),
     "neg":           lambda e: (NEGATION, ["-", right(e.args[0], PRODUCT)]),
     "add":           _sum("+"),

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Union
+from typing import Any, NamedTuple, Union
 
 from symgrad import dims
 from symgrad.expr import Expr, free_symbols
 
 __all__ = [
-    "ANY", "ATOM", "CALL", "COMPARISON", "LOGIC_AND", "LOGIC_OR", "NEGATION", "POSTFIX", "POWER", "PRODUCT", "SUM",
+    "ANY", "ATOM", "Alternative", "CALL", "COMPARISON", "LOGIC_AND", "LOGIC_OR", "NEGATION", "POSTFIX", "POWER", "PRODUCT", "SUM",
     "Contraction", "Layout", "Piece", "Script", "contraction", "inserted_or_dropped", "is_number", "is_scalar_constant", "leads_negative",
     "seen",
 ]
@@ -24,18 +24,28 @@ __all__ = [
 # binding strengths
 ANY, LOGIC_OR, LOGIC_AND, COMPARISON, SUM, PRODUCT, NEGATION, POWER, POSTFIX, CALL, ATOM = 0, 20, 30, 50, 60, 70, 80, 90, 95, 100, 1000
 
-Piece = Union[str, tuple[Expr, int]]
+class Alternative(NamedTuple):
+    """Two readings of a part: ``named`` if it has a name of its own, ``plain`` if it is written out (``\\tanh^{2}``)."""
+
+    node: Expr
+    named: list[Any]
+    plain: list[Any]
+
+
+Piece = Union[str, tuple[Expr, int], Alternative]
 Layout = tuple[int, list[Piece]]
 
 # What is shared is repeated while the whole stays short; else it gets a line of its own where that pays.
 SHORT = 100  # characters of a formula that a reader takes in as one
-SAVED = 16  # characters that a name must save
+SAVED = 14  # characters that a name must save
+LEAST = 11  # characters that get a name
 
 
 class Script:
     """Formulas written in one notation, their shared parts named once.
 
-    ``roots`` the expressions, ``layout`` the notation's reading of one node, ``brackets`` its parentheses.
+    ``roots`` the expressions, ``layout`` the notation's reading of one node, ``brackets`` its parentheses,
+    ``measure`` how much a reader sees of a piece.
     ``definitions`` the named parts, in order; ``names`` what each is called; :meth:`write` gives one formula.
     """
 
@@ -47,8 +57,9 @@ class Script:
         reserved: Iterable[str] = (),
         short: int = SHORT,
         check: bool = True,
+        measure: Callable[[str], int] = len,
     ) -> None:
-        self.layout, self.brackets = layout, brackets
+        self.layout, self.brackets, self.measure = layout, brackets, measure
         self.pieces: dict[Expr, Layout] = {}
         order = self._read(roots)
         self.taken = {n.params["name"] for n in order if n.op.name == "symbol"} | set(reserved)
@@ -69,9 +80,9 @@ class Script:
                 order.append(node)
             elif node not in self.pieces:
                 strength, pieces = (ATOM, [(node.args[0], ANY)]) if node.op.name == "named" else self.layout(node)
-                self.pieces[node] = strength, [p if isinstance(p, str) else (seen(p[0]), p[1]) for p in pieces]
+                self.pieces[node] = strength, pieces
                 stack.append((node, True))
-                stack.extend((p[0], False) for p in reversed(self.pieces[node][1]) if not isinstance(p, str))
+                stack.extend((part, False) for p in reversed(self.pieces[node][1]) for part in _parts(p))
         return order
 
     def _bind(self, order: list[Expr], roots: Sequence[Expr], short: int) -> None:
@@ -81,20 +92,20 @@ class Script:
             uses[root] += 1
         plain: dict[Expr, int] = {}  # characters with everything written out, named nodes apart
         for node in order:
-            children = [p[0] for p in self.pieces[node][1] if not isinstance(p, str)]
+            children = [part for p in self.pieces[node][1] for part in _parts(p)]
             for child in children:
                 uses[child] += 1
-            size = sum(len(p) if isinstance(p, str) else plain[p[0]] for p in self.pieces[node][1])
+            size = sum(self.measure(p) if isinstance(p, str) else plain[seen(p[0])] for p in self.pieces[node][1])
             plain[node] = min(size, 10**9) if node.op.name != "named" else len(node.name)
         share = max((plain[r] for r in roots), default=0) > short or (len(roots) > 1 and sum(plain[r] for r in roots) > short)
         bound: list[Expr] = []
         size_bound: dict[Expr, int] = {}
         for node in order:
-            size = sum(len(p) if isinstance(p, str) else size_bound[p[0]] for p in self.pieces[node][1])
+            size = sum(self.measure(p) if isinstance(p, str) else size_bound[seen(p[0])] for p in self.pieces[node][1])
             if node.op.name == "named":
                 bound.append(node)
                 size = len(node.name)
-            elif share and uses[node] > 1 and node.args and (uses[node] - 1) * (size - 2) >= SAVED:
+            elif share and uses[node] > 1 and node.args and size >= LEAST and (uses[node] - 1) * (size - 2) >= SAVED:
                 bound.append(node)
                 size = 2
             size_bound[node] = size
@@ -131,7 +142,10 @@ class Script:
             if isinstance(piece, str):
                 parts.append(piece)
                 continue
-            node, least = piece
+            if isinstance(piece, Alternative):
+                stack.extend(reversed(piece.named if piece.node in self.names else piece.plain))
+                continue
+            node, least = seen(piece[0]), piece[1]
             if node in self.names:
                 parts.append(spell(self.names[node]))
                 continue
@@ -143,6 +157,15 @@ class Script:
             else:
                 stack.extend(reversed(pieces))
         return "".join(parts)
+
+
+def _parts(piece: Piece) -> list[Expr]:
+    """The expressions in a piece."""
+    if isinstance(piece, str):
+        return []
+    if isinstance(piece, Alternative):
+        return [piece.node, *(p[0] for p in piece.named if not isinstance(p, str) and p[0] is not piece.node)]
+    return [seen(piece[0])]
 
 
 # --- questions that both notations ask ---------------------------------------------------------------
@@ -157,6 +180,9 @@ def seen(e: Expr) -> Expr:
     return e
 
 
+_FACTORS = 16
+
+
 def is_scalar_constant(e: Expr) -> bool:
     return e.op.name == "constant" and not e.shape
 
@@ -167,8 +193,10 @@ def is_number(e: Expr, value: float) -> bool:
 
 
 def leads_negative(e: Expr) -> bool:
-    """Whether it would be written with a minus sign in front."""
-    while (e := seen(e)).op.name in ("mul", "div"):
+    """Whether it would be written with a minus sign in front (within a few factors: deeper ones are no matter)."""
+    for _ in range(_FACTORS):
+        if (e := seen(e)).op.name not in ("mul", "div"):
+            break
         e = e.args[0]
     return e.op.name == "neg" or (is_scalar_constant(e) and e.kind != "boolean" and (e.params["value"] < 0 or str(e.params["value"]) == "-0.0"))
 

@@ -129,7 +129,7 @@ def _sum(sign: str) -> Callable[[Expr], Layout]:
 def _product(sign: str) -> Callable[[Expr], Layout]:
     def layout(e: Expr) -> Layout:
         a, b = e.args
-        spaced = bool(a.shape and b.shape) or sign in ("//", "%")
+        spaced = bool(a.shape and b.shape) or sign == "%"
         mixes = a.op.name in ("floordiv", "mod") or _is_matmul(a) if sign in "*/" else _is_product(a) or _is_matmul(a)
         return PRODUCT, [(a, PRODUCT + 1 if mixes else PRODUCT), f" {sign} " if spaced else sign, right(b, PRODUCT + 1)]
 

@@ -17,7 +17,7 @@ from typing import Any
 from symgrad.expr import Expr, as_expr, rebuild, rewrite, topological
 from symgrad.simplify.collect import collect, present
 from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
-from symgrad.simplify.rules import LOCAL
+from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY
 
 __all__ = ["Application", "apply_local", "simplify", "strip_names"]
@@ -28,6 +28,15 @@ _ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none ha
 @cache
 def _rules(stability: bool) -> tuple[Rule | Pattern, ...]:
     return (*STABILITY, *LOCAL) if stability else LOCAL
+
+
+@cache
+def _late() -> dict[str, list[Rule | Pattern]]:
+    table: dict[str, list[Rule | Pattern]] = {}
+    for rule in LATE:
+        for op in rule.ops:
+            table.setdefault(op, []).append(rule)
+    return table
 
 
 def apply_local(
@@ -47,7 +56,7 @@ def apply_local(
         if current == collected and round_:
             break
         rewritten = current
-        current, kept = collect(current, kept, record)
+        current, kept = collect(current, kept, record, _late())
         if current == rewritten:
             break
     return present(current, kept)

@@ -11,12 +11,12 @@ moves only if it is moderate; constants are merged only where their product is e
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import NamedTuple, Union
 
 from symgrad.expr import Expr, constant, topological
-from symgrad.simplify.rewriting import Application, do, fit, number, see, with_args
+from symgrad.simplify.rewriting import Application, Pattern, Rule, do, fit, number, see, with_args
 
 __all__ = ["collect", "present"]
 
@@ -139,11 +139,13 @@ class _Pass:
 _DEGREES = frozenset({"mul", "contract", "div", "pow", "add", "sub", "neg", "sum", "mean", "broadcast_to", "reshape", "transpose", "named", "slice"})
 
 
-def collect(roots: Sequence[Expr], written: dict[Expr, Expr | None], record: list[Application] | None) -> tuple[list[Expr], dict[Expr, Expr | None]]:
+def collect(
+    roots: Sequence[Expr], written: dict[Expr, Expr | None], record: list[Application] | None, late: Mapping[str, Sequence[Rule | Pattern]]
+) -> tuple[list[Expr], dict[Expr, Expr | None]]:
     """Constants gathered, like terms added, in every sum and product below the roots.
 
     ``written``: the nodes in the user's order, with what the user wrote for them (``None`` where that has been
-    simplified); returned for the new nodes, too.
+    simplified); returned for the new nodes, too. ``late``: by op, rules for nodes whose operand nobody else uses.
     """
     run = _Pass(roots, written, record)
     kept: dict[Expr, Expr | None] = {}
@@ -155,12 +157,23 @@ def collect(roots: Sequence[Expr], written: dict[Expr, Expr | None], record: lis
             new = _collect_product(run, node, new)
         if node.op.name in _SUM and node not in run.inside:
             new = _collect_sum(run, node, new)
+        new = _apply_late(run, node, new, late)
         run.became(node, new)
         if new is not plain or any(a in changed for a in node.args):
             changed.add(node)
         if node in written:
             kept[new] = None if node in changed else written[node]
     return [run.new[r] for r in roots], kept
+
+
+def _apply_late(run: _Pass, node: Expr, new: Expr, late: Mapping[str, Sequence[Rule | Pattern]]) -> Expr:
+    for rule in late.get(new.op.name, ()):
+        if new.op is node.op and rule.late is not None and run.uses[node.args[rule.late]] == 1:
+            result = rule.rewrite(new, commute=False) if isinstance(rule, Pattern) else rule.rewrite(new)
+            fitting = None if result is None else fit(result, new)
+            if fitting is not None:
+                return run.note(rule.name, new, fitting)
+    return new
 
 
 # --- products -------------------------------------------------------------------------------------------
@@ -180,6 +193,8 @@ def _collect_product(run: _Pass, node: Expr, new: Expr) -> Expr:
     if not _has_two_constants(run, node, new):
         return new
     scaled = _scaled(run, node, new)
+    if cancelled := _cancelling_divisions(scaled):
+        scaled = _scaled(run, node, new, cancelled)
     left = (scaled.top < 0) + (abs(scaled.top) != 1) + (scaled.bottom != 1)
     if scaled.count < 2 or left >= scaled.count or new.op.name not in _PRODUCT:
         return new
@@ -201,12 +216,28 @@ def _has_two_constants(run: _Pass, node: Expr, root: Expr) -> bool:
             count += e.op.name == "neg"
             stack.extend(e.args)
         else:
-            count += e.op.name == "constant"
+            count += e.op.name == "constant" or (e.op.name == "div" and e.args[1].op.name == "mul" and number(e.args[1].args[0]) is not None)
     return count >= 2
 
 
-def _scaled(run: _Pass, node: Expr, root: Expr) -> _Scaled:
-    """The constants of a product and the product of the rest, associated as it was.
+def _cancelling_divisions(scaled: _Scaled) -> frozenset[Expr]:
+    """Quotients such as ``x/(2*y)`` whose number cancels with the one in front: ``2*(x/(2*y))`` costs what ``x/y`` does."""
+    top, found, stack = scaled.top, [], [scaled.rest] if isinstance(scaled.top, int) and abs(scaled.top) > 1 and scaled.rest is not None else []
+    for _ in range(_LOOK_AT_MOST):
+        if not stack:
+            break
+        e = stack.pop()
+        if e.op.name == "div" and e.args[1].op.name == "mul" and isinstance(value := number(e.args[1].args[0]), int) and abs(value) > 1:
+            if top % value == 0:
+                found.append(e)
+                top //= value
+        elif e.op.name in ("mul", "div"):
+            stack.extend(reversed(e.args) if e.op.name == "mul" else e.args[:1])
+    return frozenset(found)
+
+
+def _scaled(run: _Pass, node: Expr, root: Expr, also: Collection[Expr] = ()) -> _Scaled:
+    """The constants of a product and the product of the rest, associated as it was; ``also``: more nodes to be opened.
 
     What the user wrote stays whole inside of what the sweep made, since the value uses it too.
     """
@@ -218,7 +249,7 @@ def _scaled(run: _Pass, node: Expr, root: Expr) -> _Scaled:
         if e in done:
             stack.pop()
             continue
-        parts = e.args if _opens(run, root, e, mine) else ()
+        parts = e.args if e in also or _opens(run, root, e, mine) else ()
         if missing := [a for a in parts if a not in done]:
             stack.extend(missing)
             continue
@@ -251,8 +282,6 @@ def _scaled_step(e: Expr, parts: list[_Scaled]) -> _Scaled:
         rest = a.rest if b.rest is None else b.rest if a.rest is None else do("mul", a.rest, b.rest)
     else:
         rest = a.rest if b.rest is None else do("div", constant(1) if a.rest is None else a.rest, b.rest)
-    if e.op.name == "div" and a.rest is None and a.count <= 1 and b.count == 0:
-        return _Scaled(*reduced, rest, 0)  # 3/x is no product of two constants
     return _Scaled(*reduced, rest, a.count + b.count)
 
 
@@ -408,7 +437,7 @@ def present(roots: Sequence[Expr], kept: Mapping[Expr, Expr | None]) -> list[Exp
         name = new.op.name
         if name in ("mul", "neg", "div"):
             new = _present_product(run, node, new, node in kept, shown)
-        elif name in ("add", "sub") and node not in kept and node not in run.inside:
+        elif name in ("add", "sub") and node not in kept and node not in run.inside and not new.shape:
             new = _ordered_sum(run, node, new, shown)
         run.became(node, new)
     return [run.new[r] for r in roots]
@@ -427,14 +456,14 @@ def _present_product(run: _Pass, node: Expr, new: Expr, is_kept: bool, shown: se
         return new
     if rest not in shown and node not in run.inside:
         rest = _ordered_product(run, rest, shown)
-    return fitted(_in_front(factor, rest, shown), new)
+    return fitted(_in_front(factor, rest, run.parts, shown), new)
 
 
-def _in_front(factor: Number, product: Expr, kept: Collection[Expr]) -> Expr:
-    """The number on the leftmost factor: ``-x*y``, ``2*x*y``."""
+def _in_front(factor: Number, product: Expr, inside: Collection[Expr], kept: Collection[Expr]) -> Expr:
+    """The number on the leftmost factor: ``-x*y``, ``2*x*y``; parts that others use stay whole."""
     spine: list[Expr] = []
     e = product
-    while e.op.name in ("mul", "div"):
+    while e.op.name in ("mul", "div") and (e is product or e in inside):
         spine.append(e)
         e = e.args[0]
     value = number(e)
@@ -455,7 +484,9 @@ def _in_front(factor: Number, product: Expr, kept: Collection[Expr]) -> Expr:
 def _rank(e: Expr) -> tuple[int, str]:
     """Numbers, names and their powers, functions, sums."""
     e = see(e)
-    base = see(e.args[0]) if e.op.name == "pow" else e
+    base = see(e.args[0]) if e.op.name == "pow" and number(e.args[1]) is not None else e
+    while base.op.name in ("slice", "reshape", "transpose") and base.args[0].op.name in ("symbol", "slice", "reshape", "transpose"):
+        base = base.args[0]
     if number(e) is not None or e.op.name == "size" or (e.op.name == "div" and e.args[1].op.name == "size"):
         return 0, ""
     if base.op.name == "symbol":
@@ -571,8 +602,3 @@ def _is_shown_negative(term: tuple[int, Expr]) -> bool:
         e = e.args[0]
     value = number(e)
     return (sign < 0) != (e.op.name == "neg" or (value is not None and value < 0))
-
-
-def operations(roots: Iterable[Expr]) -> float:
-    """The cost of computing the roots once, by the records: elements are not counted."""
-    return sum(n.op.cost for n in topological(*roots) if n.args)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from symgrad.errors import ShapeError
 from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological
@@ -94,7 +94,7 @@ class Rule:
     rewrite: Callable[[Expr], Expr | None]
     sample: str | Callable[[], Expr]
     needs: frozenset[str] = frozenset()
-    unshared: bool = False  # only where nobody else uses the first operand, which the rule takes apart
+    late: int | None = None  # this operand is taken apart: only where nobody else uses it, which ``collect`` knows
     cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
 
 
@@ -107,7 +107,7 @@ class Pattern:
     result: str
     when: Callable[[Mapping[str, Expr]], bool] | None = None
     cosmetic: bool = False
-    unshared: ClassVar[bool] = False
+    late: int | None = None
 
     @cached_property
     def _texts(self) -> tuple[Expr, Expr]:
@@ -126,8 +126,9 @@ class Pattern:
         """What must stand among the operands for the pattern to match."""
         return frozenset(a.op.name for a in self._texts[0].args if a.op.name != "symbol")
 
-    def rewrite(self, node: Expr) -> Expr | None:
-        for found in _matches(self._texts[0], node, {}):
+    def rewrite(self, node: Expr, commute: bool = True) -> Expr | None:
+        """What the node becomes. ``commute``: the operands of the node itself may have changed places."""
+        for found in _matches(self._texts[0], node, {}, commute):
             if self.when is None or self.when(found):
                 return self._build(found)
         return None
@@ -147,7 +148,7 @@ _NAMES: dict[str, Any] = {"p": _CONDITION}
 _COMMUTE = frozenset({"add", "mul", "maximum", "minimum", "logical_and", "logical_or", "equal", "not_equal", "hypot"})
 
 
-def _matches(pattern: Expr, node: Expr, found: dict[str, Expr]) -> Iterator[dict[str, Expr]]:
+def _matches(pattern: Expr, node: Expr, found: dict[str, Expr], commute: bool = True) -> Iterator[dict[str, Expr]]:
     """Every way to read the node as the pattern (recursion over the pattern, which is a few nodes deep)."""
     if pattern.op.name == "symbol":
         name = pattern.name
@@ -170,7 +171,7 @@ def _matches(pattern: Expr, node: Expr, found: dict[str, Expr]) -> Iterator[dict
         return
     if node.op is not pattern.op or dict(node.params) != dict(pattern.params):
         return
-    orders = (node.args, node.args[::-1]) if node.op.name in _COMMUTE and node.args[0] is not node.args[1] else (node.args,)
+    orders = (node.args, node.args[::-1]) if commute and node.op.name in _COMMUTE and node.args[0] is not node.args[1] else (node.args,)
     for args in orders:
         if len(args) == 1:
             yield from _matches(pattern.args[0], args[0], found)
@@ -192,16 +193,13 @@ class Rewriter:
     def __init__(self, rules: Iterable[Rule | Pattern], record: list[Application] | None = None) -> None:
         self.table: dict[str, list[Rule | Pattern]] = {}
         for rule in rules:
-            for op in rule.ops:
+            for op in rule.ops if rule.late is None else ():
                 self.table.setdefault(op, []).append(rule)
         self.record = record
         self.done: dict[Expr, Expr] = {}
-        self.shared: set[Expr] = set()  # what several nodes use, before and after rewriting
-        self.several: set[Expr] = set()
         self.changed: set[Expr] = set()  # what more than cosmetic rules have changed
 
     def run(self, roots: Sequence[Expr]) -> list[Expr]:
-        self._count_users(roots)
         for root in roots:
             self._reach(root)
         return [self.done[r] for r in roots]
@@ -214,18 +212,10 @@ class Rewriter:
                 result.setdefault(self.done[node], None if node in self.changed else mine)
         return result
 
-    def _count_users(self, roots: Sequence[Expr]) -> None:
-        once: set[Expr] = set()
-        for used in (*roots, *(a for node in topological(*roots) for a in node.args)):
-            (self.several if used in once else once).add(used)
-        self.shared = {self.done[e] for e in self.several if e in self.done}
-
     def _finish(self, node: Expr, normal: Expr, through: Expr | None = None) -> None:
         self.done[node] = normal
         if through in self.changed or any(a in self.changed for a in node.args):
             self.changed.add(node)
-        if node in self.several:
-            self.shared.add(normal)
 
     def _reach(self, root: Expr) -> None:
         """Brings one root to its normal form. ``forward``: what a node has been rewritten to so far."""
@@ -260,7 +250,7 @@ class Rewriter:
             return node
         operands = {"constant" if number(a) is not None else see(a).op.name for a in args}
         for rule in rules:
-            if not rule.needs <= operands or (rule.unshared and args[0] in self.shared):
+            if not rule.needs <= operands:
                 continue
             result = rule.rewrite(node)
             if result is None or result is node:

@@ -20,7 +20,7 @@ from symgrad.ops.linear import canonical_spec, contract, split_spec
 from symgrad.ops.movement import reshape_to
 from symgrad.simplify.rewriting import Pattern, Rule, do, number, see
 
-__all__ = ["ALGEBRA", "LOCAL", "SHAPES"]
+__all__ = ["ALGEBRA", "LATE", "LOCAL", "SHAPES"]
 
 
 # --- algebra: pattern -> result -------------------------------------------------------------------------
@@ -42,6 +42,11 @@ def _divisor_as_large(found: Any) -> bool:
     return not found["x"].shape or len(found["x"].shape) <= len(found["y"].shape)
 
 
+def _factor_as_large(found: Any) -> bool:
+    """A scalar factor stays outside of a choice between tensors."""
+    return bool(found["x"].shape) or not found["p"].shape
+
+
 ALGEBRA: tuple[Pattern, ...] = (
     # sums
     Pattern("add 0",                 "x + 0",                 "x"),
@@ -61,10 +66,13 @@ ALGEBRA: tuple[Pattern, ...] = (
     Pattern("negative factor",       "-x*y",                  "-(x*y)", cosmetic=True),
     Pattern("x*x",                   "x*x",                   "x**2"),
     Pattern("power times base",      "x**n*x",                "x**(n + 1)",           _counts),
-    Pattern("multiply by 1/y",       "x*(1/y)",               "x/y",                  _divisor_as_large),
+    Pattern("multiply by 1/y",       "x*(1/y)",               "x/y",                  _divisor_as_large, late=1),
+    Pattern("divide, then multiply", "1/y*x",                 "x/y",                  _divisor_as_large, late=0),
+    Pattern("x*(1/x)",               "x*(1/x)",               "1"),
+    Pattern("x*(1/(x*y))",           "x*(1/(x*y))",           "1/y"),
     Pattern("multiply, then divide", "(x/y)*y",               "x"),
     Pattern("divide by power",       "x/y**n*y",              "x/y**(n - 1)",         _counts),
-    Pattern("select by 1 and 0",     "where(p, 1, 0)*x",      "where(p, x, 0)"),
+    Pattern("select by 1 and 0",     "where(p, 1, 0)*x",      "where(p, x, 0)",       _factor_as_large),
     # quotients
     Pattern("divide by 1",           "x/1",                   "x"),
     Pattern("divide by -1",          "x/(-1)",                "-x"),
@@ -77,7 +85,7 @@ ALGEBRA: tuple[Pattern, ...] = (
     Pattern("power over base",       "x**n/x",                "x**(n - 1)",           _counts),
     Pattern("divide by 1/y",         "x/(1/y)",               "x*y"),
     Pattern("1/(x/y)",               "1/(x/y)",               "y/x"),
-    Pattern("1/exp",                 "1/exp(x)",              "exp(-x)"),
+    Pattern("1/exp",                 "1/exp(x)",              "exp(-x)",              late=1),
     # powers
     Pattern("square",                "square(x)",             "x**2", cosmetic=True),
     Pattern("power 1",               "x**1",                  "x"),
@@ -88,10 +96,11 @@ ALGEBRA: tuple[Pattern, ...] = (
     Pattern("square of abs",         "abs(x)**2",             "x**2"),
     Pattern("square of sqrt",        "sqrt(x)**2",            "x"),
     Pattern("sqrt of square",        "sqrt(x**2)",            "abs(x)"),
-    Pattern("power of exp",          "exp(x)**n",             "exp(n*x)",             _power_of_two),
+    Pattern("power of exp",          "exp(x)**n",             "exp(n*x)",             _power_of_two, late=0),
     # functions
     Pattern("log exp",               "log(exp(x))",           "x"),
     Pattern("exp log",               "exp(log(x))",           "x"),
+    Pattern("exp log_sigmoid",       "exp(log_sigmoid(x))",   "sigmoid(x)"),
     Pattern("log of sqrt",           "log(sqrt(x))",          "log(x)/2"),
     Pattern("log of 1/x",            "log(1/x)",              "-log(x)"),
     Pattern("expm1 log1p",           "expm1(log1p(x))",       "x"),
@@ -124,7 +133,8 @@ ALGEBRA: tuple[Pattern, ...] = (
     Pattern("where not",             "where(~p, x, y)",       "where(p, y, x)"),
     Pattern("where in where",        "where(p, where(p, x, y), z)", "where(p, x, z)"),
     Pattern("where in else",         "where(p, x, where(p, y, z))", "where(p, x, z)"),
-    Pattern("negative choice",       "-where(p, x, 0)",       "where(p, -x, 0)"),
+    Pattern("negative choice",       "where(p, -x, 0)",       "-where(p, x, 0)",      cosmetic=True, late=1),
+    Pattern("negative other choice", "where(p, 0, -x)",       "-where(p, 0, x)",      cosmetic=True, late=2),
     Pattern("not not",               "~~p",                   "p"),
     Pattern("and true",              "p & True",              "p"),
     Pattern("and false",             "p & False",             "False"),
@@ -168,6 +178,12 @@ def _negative_of_number(e: Expr) -> Expr | None:
     if x.op.name in ("mul", "div") and (value := number(x.args[0])) is not None and value != 1:
         return do(x.op.name, constant(-value), x.args[1])
     return None
+
+
+def _negative_over(e: Expr) -> Expr | None:
+    """``(-1)/n`` is ``-(1/n)``."""
+    value = number(e.args[0])
+    return do("neg", do("div", constant(-value), e.args[1])) if value is not None and not e.args[0].shape and value < 0 and number(e.args[1]) is None else None
 
 
 def _number_first(e: Expr) -> Expr | None:
@@ -338,12 +354,36 @@ def _sum_of_negative(e: Expr) -> Expr | None:
 
 
 def _sum_of_multiple(e: Expr) -> Expr | None:
-    """A whole number comes out of a sum, the sum of what is left is no larger."""
+    """A moderate number comes out of a sum."""
     (x,) = e.args
     if x.op.name != "mul" or x.shape != x.args[1].shape:
         return None
     value = number(x.args[0])
-    return do("mul", constant(value), apply(e.op, x.args[1], **e.params)) if value is not None and 1 < abs(value) <= 2**20 else None
+    return do("mul", constant(value), apply(e.op, x.args[1], **e.params)) if value is not None and 2.0**-20 <= abs(value) <= 2.0**20 else None
+
+
+def _sum_of_deviations(e: Expr) -> Expr | None:
+    """The deviations from a mean add up to 0, also when all are scaled alike."""
+    (x,) = e.args
+    while x.op.name in ("mul", "div"):
+        a, b = x.args
+        if all(d == 1 for d in b.shape):
+            x = a
+        elif x.op.name == "mul" and all(d == 1 for d in a.shape):
+            x = b
+        else:
+            return None
+    if x.op.name != "sub" or x.shape != e.args[0].shape:
+        return None
+    mean = see(x.args[1])
+    same = mean.op.name == "mean" and mean.args[0] is x.args[0] and mean.params == {"axes": e.params["axes"], "keepdims": True}
+    return constant(0) if same else None
+
+
+def _moved_negative(e: Expr) -> Expr | None:
+    """A minus sign stands in front of what is moved."""
+    x, *indices = e.args
+    return do("neg", apply(e.op, x.args[0], *indices, **e.params)) if x.op.name == "neg" else None
 
 
 def _sum_of_product(e: Expr) -> Expr | None:
@@ -394,15 +434,83 @@ def _sum_of_expanded(e: Expr) -> Expr | None:
 
 def _sum_of_scaled(e: Expr) -> Expr | None:
     """The size of an axis comes out of a sum."""
-    parts = _plain_factor(e.args[0])
+    parts = _inner_factor(e.args[0])
     if parts is None or not _is_size_factor(parts[0]):
         return None
     return do("mul", parts[0], apply(e.op, parts[1], **e.params))
 
 
+def _exp_of_log_softmax(e: Expr) -> Expr | None:
+    x = see(e.args[0])
+    return do("softmax", x.args[0], axis=x.params["axis"]) if x.op.name == "log_softmax" else None
+
+
 def _mean_of_constant(e: Expr) -> Expr | None:
     value = _is_everywhere(e.args[0])
     return value if value is not None and all(isinstance(d, int) and d > 0 for d in e.args[0].shape) else None
+
+
+# --- choices ------------------------------------------------------------------------------------------------
+
+
+def _factor_of_choice(e: Expr) -> Expr | None:
+    """A size that scales what is chosen scales the choice, if the other branch is 0."""
+    condition, a, b = e.args
+    if not e.shape:
+        return None
+    if number(b) != 0:
+        first, second = _inner_factor(a), _inner_factor(b)
+        same = first is not None and second is not None and first[0] is second[0] and _is_size_factor(first[0])
+        return do("mul", first[0], do("where", condition, first[1], second[1])) if same and first is not None and second is not None else None
+    parts = (a, constant(1)) if _is_size_factor(a) else _inner_factor(a)
+    return do("mul", parts[0], do("where", condition, parts[1], 0)) if parts is not None and _is_size_factor(parts[0]) else None
+
+
+def _known_condition(e: Expr) -> Expr | None:
+    """Inside of a branch its condition holds: ``where(p, x*where(p, y, 0), z)`` is ``where(p, x*y, z)``."""
+    condition, a, b = e.args
+    inner = _assuming(a, condition, 4)
+    return do("where", condition, inner, b) if inner is not None else None
+
+
+def _assuming(e: Expr, condition: Expr, depth: int) -> Expr | None:
+    """The expression where the condition holds, ``None`` if that says nothing; it looks a few nodes deep."""
+    if e.op.name == "where" and e.args[0] is condition:
+        return e.args[1]
+    if depth == 0 or e.op.name not in ("add", "sub", "mul", "div", "neg"):
+        return None
+    parts = [_assuming(a, condition, depth - 1) for a in e.args]
+    if all(p is None for p in parts):
+        return None
+    return apply(e.op, *[a if p is None else p for a, p in zip(e.args, parts, strict=True)])
+
+
+def _labels(e: Expr) -> tuple[Expr, Dim] | None:
+    """The labels ``k`` (with a last axis of size 1) and the number of classes in ``k[..., None] == arange(classes)``."""
+    if e.op.name == "equal":
+        for k, classes in (e.args, e.args[::-1]):
+            if classes.op.name == "arange" and k.kind == "integer" and k.ndim and k.shape[-1] == 1:
+                return k, classes.shape[0]
+    return None
+
+
+def _is_label(k: Expr, classes: Dim) -> Expr:
+    return do("logical_and", do("greater_equal", k, 0), do("less", k, constant(classes) if isinstance(classes, int) else do("size", dim=classes)))
+
+
+def _any_label(e: Expr) -> Expr | None:
+    """Some class is the label if the label is a class."""
+    found = _labels(e.args[0])
+    return reshape_to(_is_label(*found), e.shape) if found is not None and e.params["axes"] == (-1,) else None
+
+
+def _sum_of_label(e: Expr) -> Expr | None:
+    """One class is chosen: the sum over the classes is what was chosen."""
+    (x,) = e.args
+    if x.op.name != "where" or e.params["axes"] != (-1,) or number(x.args[2]) != 0 or (x.args[1].shape and x.args[1].shape[-1] != 1):
+        return None
+    found = _labels(x.args[0])
+    return reshape_to(do("where", _is_label(*found), x.args[1], 0), e.shape) if found is not None else None
 
 
 # --- contractions ---------------------------------------------------------------------------------------
@@ -441,7 +549,7 @@ def _contract_negative(e: Expr) -> Expr | None:
 def _contract_scaled(e: Expr) -> Expr | None:
     """Numbers and sizes come out of a contraction, where fewer elements are left to scale."""
     for k, x in enumerate(e.args):
-        if (parts := _plain_factor(x)) is not None:
+        if (parts := _inner_factor(x)) is not None:
             return do("mul", parts[0], apply(e.op, *[parts[1] if j == k else y for j, y in enumerate(e.args)], **e.params))
     return None
 
@@ -452,6 +560,20 @@ def _plain_factor(x: Expr) -> tuple[Expr, Expr] | None:
         return x.args[0], x.args[1]
     if x.op.name == "div" and x.args[0].shape == x.shape != () and _is_plain_factor(x.args[1]):
         return do("div", constant(1), x.args[1]), x.args[0]
+    return None
+
+
+def _inner_factor(x: Expr) -> tuple[Expr, Expr] | None:
+    """The plain factor of a product or of one of its two factors: for where it goes somewhere, not to stand before the product."""
+    if (parts := _plain_factor(x)) is not None or x.op.name not in ("mul", "div") or x.shape == ():
+        return parts
+    a, b = x.args
+    if (parts := _plain_factor(a)) is not None:
+        return parts[0], do(x.op.name, parts[1], b)
+    if x.op.name == "div":
+        return None
+    if (parts := _plain_factor(b)) is not None:
+        return parts[0], do("mul", a, parts[1])
     return None
 
 
@@ -496,10 +618,17 @@ def _factor_of_factor(e: Expr) -> Expr | None:
 
 def _common_factor(e: Expr) -> Expr | None:
     """``x/n + y/n`` is ``(x + y)/n``."""
-    a, b = _plain_factor(e.args[0]), _plain_factor(e.args[1])
+    a, b = _inner_factor(e.args[0]), _inner_factor(e.args[1])
     if a is None or b is None or a[0] is not b[0] or not _is_size_factor(a[0]):
         return None
     return do("mul", a[0], do(e.op.name, a[1], b[1]))
+
+
+def _whole_over_size(e: Expr) -> Expr | None:
+    """``1/n``, not ``1.0/n``: a quotient is real anyway."""
+    value = number(e.args[0])
+    whole = isinstance(value, float) and not e.args[0].shape and abs(value) < 2**53 and value == int(value) and e.args[1].kind == "integer"
+    return do("div", constant(int(value)), e.args[1]) if whole and value is not None else None
 
 
 def _size_quotient(e: Expr) -> Expr | None:
@@ -508,6 +637,22 @@ def _size_quotient(e: Expr) -> Expr | None:
     if e.shape or b.op.name != "div" or number(b.args[0]) != 1 or not _is_plain(a) or not _is_plain(b.args[1]):
         return None
     return do("div", a, b.args[1])
+
+
+def _contract_nothing(e: Expr) -> Expr | None:
+    """A contraction that sums nothing and spreads nothing out is an elementwise product."""
+    left, right, result = split_spec(e.params["spec"])
+    a, b = e.args
+    if not left or not right:
+        scalar, other, letters = (a, b, right) if not left else (b, a, left)
+        if sorted(letters) != sorted(result):
+            return None
+        return do("mul", scalar, _permuted(other, letters, result))
+    return do("mul", _permuted(a, left, result), _permuted(b, right, result)) if sorted(left) == sorted(right) == sorted(result) else None
+
+
+def _permuted(x: Expr, have: str, want: str) -> Expr:
+    return x if have == want else do("transpose", x, axes=tuple(have.index(c) - len(have) for c in want))
 
 
 def _contract_zeros(e: Expr) -> Expr | None:
@@ -572,6 +717,10 @@ def _sample(make: Callable[[Expr, Expr, Expr], Expr]) -> Callable[[], Expr]:
     return lambda: make(symbol("A", (2, 3)), symbol("v", 3), symbol("s"))
 
 
+def _one_hot() -> Expr:
+    return do("equal", reshape_to(symbol("k", "n", integer=True), ("n", 1)), do("arange", size=3))
+
+
 def _over_n(f: Callable[[Expr], Expr]) -> Expr:
     return f(do("mul", do("div", 1, do("size", dim="n")), symbol("x", "n"))) if f(symbol("x", "n")).ndim == 0 else do("mul", do("div", 1, do("size", dim="n")), f(symbol("x", "n")))
 
@@ -587,6 +736,7 @@ SHAPES: tuple[Rule, ...] = (
     Rule("broadcast operand",       _ELEMENTWISE,                 _broadcast_operands,   "v + broadcast_to(s, (3,))"),
     Rule("negative number in sum",  ("add", "sub"),               _negative_number_in_sum, "s + (-3)*t", cosmetic=True),
     Rule("negative of a multiple",  ("neg",),                     _negative_of_number,   "-(3*s)", cosmetic=True),
+    Rule("negative number over",    ("div",),                     _negative_over,        "(-2)/s", cosmetic=True),
     Rule("number first",            ("mul",),                     _number_first,         "s*3", cosmetic=True),
     Rule("moved constant",          ("reshape", "transpose", "slice", "pad", "scatter_add", "diagonal", "embed_diagonal"), _moved_constant,
          "reshape(broadcast_to(s, (2, 3)), (6,))"),
@@ -605,19 +755,29 @@ SHAPES: tuple[Rule, ...] = (
     Rule("sum of moved",            ("sum",),                     _sum_of_moved,         "sum(A.T)"),
     Rule("sum of negative",         ("sum",),                     _sum_of_negative,      "sum(-v)"),
     Rule("sum of multiple",         ("sum",),                     _sum_of_multiple,      "sum(3*v)"),
-    Rule("sum of product",          ("sum",),                     _sum_of_product,       "sum(A*v, axis=1)", unshared=True),
+    Rule("sum of product",          ("sum",),                     _sum_of_product,       "sum(A*v, axis=1)", late=0),
     Rule("sum of expanded",         ("sum",),                     _sum_of_expanded,      "sum(v[:, None], axis=0)"),
     Rule("sum of scaled",           ("sum",),                     _sum_of_scaled,        _sample(lambda A, v, s: _over_n(lambda x: do("sum", x, axes=(-1,), keepdims=False)))),
+    Rule("sum of deviations",       ("sum",),                     _sum_of_deviations,    "1 + sum(2*(v - mean(v, keepdims=True)))"),
+    Rule("moved negative",          ("reshape", "transpose", "slice", "pad", "scatter_add", "broadcast_to", "cumsum", "embed_diagonal", "diagonal"), _moved_negative,
+         "cumsum(-v)"),
+    Rule("whole over size",         ("div",),                     _whole_over_size,      _sample(lambda A, v, s: do("div", 2.0, do("size", dim="n"))), cosmetic=True),
     Rule("size quotient",           ("mul",),                     _size_quotient,        _sample(lambda A, v, s: do("mul", 2, do("div", 1, do("size", dim="n"))))),
     Rule("factor of factor",        ("mul",),                     _factor_of_factor,     _sample(lambda A, v, s: do("mul", 2, _over_n(lambda x: x)))),
     Rule("factor of product",       ("mul",),                     _factor_of_product,    _sample(lambda A, v, s: do("mul", _over_n(lambda x: x), symbol("x", "n")))),
     Rule("moved factor",            ("reshape", "transpose"),     _moved_factor,         "reshape(3*A, (6,))"),
     Rule("common factor",           ("add", "sub"),               _common_factor,        _sample(lambda A, v, s: do("add", _over_n(lambda x: x), _over_n(lambda x: do("exp", x))))),
+    Rule("exp log_softmax",         ("exp",),                     _exp_of_log_softmax,   "exp(log_softmax(A))"),
     Rule("mean of a constant",      ("mean",),                    _mean_of_constant,     "mean(broadcast_to(s, (2, 3)))"),
+    Rule("factor of choice",        ("where",),                   _factor_of_choice,     _sample(lambda A, v, s: do("where", do("greater", symbol("x", "n"), 0), _over_n(lambda x: x), 0))),
+    Rule("known condition",         ("where",),                   _known_condition,      "where(s > 0, t*where(s > 0, t, 0), s)"),
+    Rule("any label",               ("max",),                     _any_label,            _sample(lambda A, v, s: do("max", _one_hot(), axes=(-1,), keepdims=True))),
+    Rule("sum of label",            ("sum",),                     _sum_of_label,         _sample(lambda A, v, s: do("sum", do("where", _one_hot(), s, 0), axes=(-1,), keepdims=False))),
     Rule("contract transposed",     ("contract",),                _contract_transposed,  "A.T @ A"),
     Rule("transposed contract",     ("transpose",),               _transposed_contract,  "(A @ B).T"),
     Rule("contract negative",       ("contract",),                _contract_negative,    "A @ (-v)"),
     Rule("contract scaled",         ("contract",),                _contract_scaled,      "A @ (3*v)"),
+    Rule("contract nothing",        ("contract",),                _contract_nothing,     _sample(lambda A, v, s: do("contract", s, v, spec=",i->i"))),
     Rule("contract zeros",          ("contract",),                _contract_zeros,       "A @ broadcast_to(0, (3,))"),
     Rule("contract ones",           ("contract",),                _contract_ones,        "A @ broadcast_to(s, (3,))"),
     Rule("contract eye",            ("contract",),                _contract_eye,         "A @ eye(3)"),
@@ -627,3 +787,4 @@ SHAPES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 LOCAL: tuple[Rule | Pattern, ...] = SHAPES + ALGEBRA
+LATE: tuple[Rule | Pattern, ...] = tuple(rule for rule in LOCAL if rule.late is not None)

@@ -21,11 +21,6 @@ def _log_of_softmax(e: Expr) -> Expr | None:
     return do("log_softmax", x.args[0], axis=x.params["axis"]) if x.op.name == "softmax" else None
 
 
-def _exp_of_log_softmax(e: Expr) -> Expr | None:
-    x = see(e.args[0])
-    return do("softmax", x.args[0], axis=x.params["axis"]) if x.op.name == "log_softmax" else None
-
-
 def _log_of_sum_of_exp(e: Expr) -> Expr | None:
     total = see(e.args[0])
     if total.op.name != "sum" or see(total.args[0]).op.name != "exp":
@@ -93,7 +88,6 @@ def _norm_squared(e: Expr) -> Expr | None:
 
 OVER_AXES: tuple[Rule, ...] = (
     Rule("log softmax",         ("log",),  _log_of_softmax,     "log(softmax(A))"),
-    Rule("exp log_softmax",     ("exp",),  _exp_of_log_softmax, "exp(log_softmax(A))"),
     Rule("log sum exp",         ("log",),  _log_of_sum_of_exp,  "log(sum(exp(A), axis=1))"),
     Rule("exp over its sum",    ("div",),  _exp_over_sum,       "exp(A)/sum(exp(A), axis=1, keepdims=True)"),
     Rule("minus logsumexp",     ("sub",),  _minus_logsumexp,    "A - logsumexp(A, axis=1, keepdims=True)"),
@@ -116,7 +110,6 @@ ELEMENTWISE: tuple[Pattern, ...] = (
     Pattern("log1p(-sigmoid)",        "log1p(-sigmoid(x))",             "log_sigmoid(-x)"),
     Pattern("-softplus(-x)",          "-softplus(-x)",                  "log_sigmoid(x)"),
     Pattern("-log_sigmoid(-x)",       "-log_sigmoid(-x)",               "softplus(x)"),
-    Pattern("exp log_sigmoid",        "exp(log_sigmoid(x))",            "sigmoid(x)"),
     Pattern("sigmoid",                "1/(1 + exp(x))",                 "sigmoid(-x)"),
     Pattern("sigmoid as a quotient",  "exp(x)/(1 + exp(x))",            "sigmoid(x)"),
     Pattern("tanh as exponentials",   "expm1(x)/(exp(x) + 1)",          "tanh(x/2)"),
@@ -127,6 +120,8 @@ ELEMENTWISE: tuple[Pattern, ...] = (
     Pattern("sinh",                   "(exp(x) - exp(-x))/2",           "sinh(x)"),
     Pattern("cosh",                   "(exp(x) + exp(-x))/2",           "cosh(x)"),
     Pattern("sigmoid of a quotient",  "y/(1 + exp(x))",                 "y*sigmoid(-x)"),
+    Pattern("sigmoid(-x)*exp(x)",     "y*sigmoid(-x)*exp(x)",           "y*sigmoid(x)"),
+    Pattern("sigmoid(x)*exp(-x)",     "y*sigmoid(x)*exp(-x)",           "y*sigmoid(-x)"),
     Pattern("erfc",                   "1 - erf(x)",                     "erfc(x)"),
     Pattern("1 - erfc",               "1 - erfc(x)",                    "erf(x)"),
     Pattern("erfc of a negative",     "1 + erf(x)",                     "erfc(-x)"),

@@ -1,0 +1,109 @@
+"""LaTeX: what a paper would show, and that every bracket closes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import symgrad as sg
+from symgrad.show import Formulas
+from symgrad.show.latex import latex_name
+
+x, y, w, b = sg.symbols("x y w b")
+mu, sigma = sg.symbols("mu sigma_x")
+X, D, W1, v = sg.symbol("X", ("n", 2)), sg.symbol("D", ("n", 16)), sg.symbol("W1", (2, 16)), sg.symbol("v", 2)
+k = sg.symbol("k", ("n",), integer=True)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (lambda: x * (1 - sg.tanh(w * x + b) ** 2), r"x \left(1 - \tanh^{2}\left(w x + b\right)\right)"),
+        (lambda: 3 * x**2 - 4 * x + 5, "3 x^{2} - 4 x + 5"),
+        (lambda: (x - mu) ** 2 / (2 * sigma**2), r"\frac{\left(x - \mu\right)^{2}}{2 \sigma_{x}^{2}}"),
+        (lambda: -x / y, r"-\frac{x}{y}"),
+        (lambda: x / y / y, r"\frac{x}{y^{2}}"),
+        (lambda: sg.sqrt(x + 1), r"\sqrt{x + 1}"),
+        (lambda: sg.exp(-x), "e^{-x}"),
+        (lambda: sg.exp(x) ** 2, r"\left(e^{x}\right)^{2}"),
+        (lambda: x * 2, r"x \cdot 2"),
+        (lambda: 2 * sg.symbol("rate") * x, r"2 \mathrm{rate} \, x"),
+        (lambda: 1e-7 * x, "10^{-7} x"),
+        (lambda: 2.5e30 * x, r"2.5 \cdot 10^{30} x"),
+        (lambda: abs(x), r"\left|x\right|"),
+        (lambda: sg.where(x > 0, x, 0), r"\begin{cases} x & \text{if } x > 0 \\ 0 & \text{otherwise} \end{cases}"),
+        (lambda: sg.where(x > 0, 1, 0), r"\mathbf{1}\left\{x > 0\right\}"),
+        (lambda: X.T @ (D * (1 - D**2)), r"X^{\top} \left(D \odot \left(1 - D^{2}\right)\right)"),
+        (lambda: v @ v, r"v^{\top} v"),
+        (lambda: (X @ W1).T, r"{\left(X W_{1}\right)}^{\top}"),
+        (lambda: X.sum(0), r"\sum_{0} X"),
+        (lambda: X[:, 0], "X_{:,0}"),
+        (lambda: X[k], "X_{k}"),
+        (lambda: sg.norm(v), r"\left\lVert v \right\rVert"),
+        (lambda: sg.log_softmax(X), r"\log \operatorname{softmax}\left(X\right)"),
+        (lambda: sg.eye(2) @ v, "I_{2} v"),
+    ],
+)
+def test_formulas(made: Any, expected: str) -> None:
+    assert made().latex() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("w1", "w_{1}"), ("x_12", "x_{12}"), ("alpha", r"\alpha"), ("sigma_x", r"\sigma_{x}"), ("rate", r"\mathrm{rate}"), ("μ", r"\mu"),
+        ("actor.W1", r"W_{1}^{\mathrm{actor}}"), ("x_1_2", "x_{1,2}"), ("theta2", r"\theta_{2}"), ("h_old", r"h_{\mathrm{old}}"),
+    ],
+)  # fmt: skip
+def test_names(name: str, expected: str) -> None:
+    assert latex_name(name) == expected
+
+
+def test_shared_parts_are_defined_first() -> None:
+    h = sg.tanh(X @ W1 + sg.symbol("b1", 16))
+    shown = ((h * h).sum() * sg.exp(h).sum() + sg.log(1 + h * h).sum() + (h**2).sum()).latex()
+    assert shown.startswith("\\begin{aligned}\nh_{1} &= \\tanh\\left(X W_{1} + b_{1}\\right) \\\\")
+    assert "h_{1}^{2}" in shown
+
+
+def test_a_named_part_has_its_definition() -> None:
+    assert (2 * (w * x).named("hidden")).latex() == "\\begin{aligned}\n\\mathrm{hidden} &= w x \\\\\n&\\phantom{=} 2 \\mathrm{hidden}\n\\end{aligned}"
+
+
+def test_formulas_by_name() -> None:
+    shown = Formulas(sg.grad(w * x + b, {"w": w, "b": b})).latex()
+    assert r"\frac{\partial L}{\partial w} &= x \\" in shown
+    assert Formulas({"w": x})._repr_latex_().startswith("$\\displaystyle")
+
+
+def test_every_op_has_latex_whose_brackets_close() -> None:
+    from symgrad.expr import OPS, apply
+
+    for name, op in OPS.items():
+        if op.family == "leaf" or not op.samples:
+            continue
+        sample = op.samples[0]
+        params = sample[-1] if isinstance(sample[-1], dict) else {}
+        operands = sample[:-1] if params else sample
+        symbols = [_like(value, i) for i, value in enumerate(operands)]
+        shown = apply(op, *symbols, **params).latex()
+        assert shown.count("{") == shown.count("}"), name
+        assert shown.count(r"\left") == shown.count(r"\right"), name
+        assert not re.search(r"(?<!\\)_(?![{])", shown), (name, shown)
+
+
+def _like(value: Any, i: int) -> Any:
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.dtype.kind == "b":
+        return sg.symbol("xyz"[i % 3], array.shape) > 0
+    return sg.symbol("xyzuvw"[i % 6], array.shape, integer=array.dtype.kind == "i")
+
+
+def test_a_deep_expression() -> None:
+    e = x
+    for _ in range(5_000):
+        e = sg.sin(e) / y
+    assert e.latex().count(r"\frac") == 5_000

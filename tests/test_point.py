@@ -1,0 +1,91 @@
+"""An expression at a point: the numbers of the worked examples, and the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import symgrad as sg
+
+a, b, c, f = sg.symbols("a b c f")
+
+
+def test_the_worked_example() -> None:
+    product = a * b
+    d = product + c
+    point = sg.at(d * f, a=2.0, b=-3.0, c=10.0, f=-2.0)
+    assert point.value() == -8
+    assert [point.grad(n) for n in (a, b, c, f, d, product)] == [6, -4, -2, 4, -2, -2]
+    assert point.value(d) == 4
+    assert point.grad(d * f) == 1
+
+
+def test_the_neuron() -> None:
+    x1, x2, w1, w2, bias = sg.symbols("x1 x2 w1 w2 b")
+    n = (x1 * w1 + x2 * w2 + bias).named("n")
+    point = sg.at(sg.tanh(n), x1=2, x2=0, w1=-3, w2=1, b=6.8813735870195432)
+    assert point.value() == pytest.approx(0.7071067811865476, abs=1e-15)
+    assert [point.grad(s) for s in (w1, w2, x1, x2, bias)] == pytest.approx([1, 0, -1.5, 0.5, 0.5])
+    assert point.value("n") == pytest.approx(0.8813735870195432)
+    assert point.grad("n") == pytest.approx(0.5)
+
+
+def test_a_node_used_twice_gets_the_sum() -> None:
+    assert sg.at(a + a, a=3).grad(a) == 2
+    assert sg.at(a * b + (a + b), a=-2, b=3).grad(a) == 4
+
+
+def test_tensors() -> None:
+    X, w = sg.symbol("X", ("n", 2)), sg.symbol("w", 2)
+    data = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    point = sg.at((X @ w).sum(), {"X": data, w: [1.0, -1.0]})
+    np.testing.assert_array_equal(point.value(X @ w), [-1, -1, -1])
+    np.testing.assert_array_equal(point.grad(w), data.sum(0))
+    with pytest.raises(sg.ShapeError, match="sg.jacobian"):
+        sg.at(X @ w, X=data, w=[1.0, -1.0]).grad(w)
+
+
+def test_wrong_names() -> None:
+    with pytest.raises(TypeError, match="no value for b"):
+        sg.at(a * b, a=1)
+    with pytest.raises(TypeError, match="'z' is not a symbol of the expression; its symbols are a, b"):
+        sg.at(a * b, a=1, b=2, z=3)
+    with pytest.raises(TypeError, match="given twice"):
+        sg.at(a * b, {"a": 1}, a=1, b=2)
+    point = sg.at(a * b, a=1, b=2)
+    with pytest.raises(ValueError, match="does not occur"):
+        point.grad(a + b)
+    with pytest.raises(ValueError, match="nothing is named 'q'"):
+        point.value("q")
+    k = sg.symbol("k", integer=True)
+    with pytest.raises(TypeError, match="integer"):
+        sg.at(a * k, a=1, k=2).grad(k)
+
+
+def test_the_table() -> None:
+    shown = str(sg.at((a * b + c).named("d") * f, a=2.0, b=-3.0, c=10.0, f=-2.0))
+    assert shown.splitlines() == [
+        "    node         value  gradient",
+        "--  -----------  -----  --------",
+        "#1  a                2         6",
+        "#2  b               -3        -4",
+        "#3  a*b             -6        -2",
+        "#4  c               10        -2",
+        "#5  a*b + c          4        -2",
+        "#6  d = a*b + c      4        -2",
+        "#7  f               -2         4",
+        "#8  d*f             -8         1",
+    ]
+
+
+def test_long_parts_stand_as_the_number_of_their_row() -> None:
+    e = a
+    for _ in range(300):
+        e = sg.tanh(e * b + c)
+    shown = str(sg.at(e, a=0.1, b=0.5, c=0.2))
+    assert max(map(len, shown.splitlines())) < 90
+    assert "tanh(#" in shown
+
+
+def test_a_notebook_gets_a_table() -> None:
+    shown = sg.at(sg.where(a < b, a, b), a=1, b=2)._repr_html_()
+    assert shown.startswith("<table>") and "a &lt; b" in shown

@@ -1,0 +1,189 @@
+"""Expressions as text: minimal parentheses, shared parts on lines of their own, and the way back through the parser."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import symgrad as sg
+from symgrad.evaluate import evaluate
+from symgrad.expr import Expr, apply, free_symbols
+from symgrad.expr import OPS
+from symgrad.show import Formulas, text
+from symgrad.show.text import number
+
+x, y, w, b = sg.symbols("x y w b")
+X, D = sg.symbol("X", ("n", 2)), sg.symbol("D", ("n", 16))
+W1, b1, W2, v = sg.symbol("W1", (2, 16)), sg.symbol("b1", 16), sg.symbol("W2", (16, 3)), sg.symbol("v", 2)
+i = sg.symbol("i", ("n",), integer=True)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "x*(1 - tanh(w*x + b)**2)", "3*x**2 - 4*x + 5", "-x*y", "3*(2*x)", "x - (y - w)", "x/(y/w)", "x/y/w", "x*(y/w)", "x*y/w",
+        "x**(-2)", "(x**y)**w", "x**y**w", "(-x)**2", "-x**2", "-2*x", "x*(-2)", "x + (-3)", "x - (-y)", "-(x + y)", "-(-x)", "(-2)**x",
+        "x//y % w", "x*(y % w)", "(x//y)*w", "~(x > 0)", "(x > 0) & (y < 1)", "(x > 0) | ((y < 1) & (w < 2))", "where(x >= 0, x, 0)", "x == y",
+        "0.5*x", "0.0001*x", "1e-7*x", "2.0*x", "pi*x", "1e22*x", "sin(x)**2 + cos(x)**2", "maximum(0, x)", "leaky_relu(x, slope=0.1)",
+        "polygamma(2, x)", "abs(x - y)", "exp(-(x - y)**2/(2*w**2))", "2**x", "x**0.5",
+    ],
+)  # fmt: skip
+def test_scalar_formulas_are_written_as_they_are_read(formula: str) -> None:
+    read = sg.parse(formula)
+    assert str(read) == formula
+    assert repr(read) == formula
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (lambda: X.T @ (D * (1 - D**2)), "X.T @ (D * (1 - D**2))"),
+        (lambda: sg.tanh(X @ W1 + b1) @ W2, "tanh(X @ W1 + b1) @ W2"),
+        (lambda: W2.T @ W1.T, "W2.T @ W1.T"),
+        (lambda: (X @ W1).T, "(X @ W1).T"),
+        (lambda: 2 * (X @ v), "2*(X @ v)"),
+        (lambda: (2 * X) @ v, "(2*X) @ v"),
+        (lambda: X @ (v @ v * v), "X @ ((v @ v)*v)"),
+        (lambda: v @ W1, "v @ W1"),
+        (lambda: sg.outer(v, b1), "outer(v, b1)"),
+        (lambda: sg.einsum("ij,ij->i", X, X), "sum(X * X, axis=1)"),
+        (lambda: sg.einsum("ij,kl->ikjl", W1, W1), 'einsum("ij,kl->ikjl", W1, W1)'),
+        (lambda: X.sum(), "sum(X)"),
+        (lambda: X.sum(0), "sum(X, axis=0)"),
+        (lambda: X.mean(axis=1, keepdims=True), "mean(X, axis=1, keepdims=True)"),
+        (lambda: sg.softmax(X), "softmax(X)"),
+        (lambda: sg.softmax(X, axis=0), "softmax(X, axis=0)"),
+        (lambda: X[:, 0], "X[:, 0]"),
+        (lambda: X[:, 0:1], "X[:, 0:1]"),
+        (lambda: X[1:, None], "X[1:, None]"),
+        (lambda: X[:-1], "X[:-1]"),
+        (lambda: X[::-1], "X[::-1]"),
+        (lambda: v[:, None] * v, "v[:, None] * v"),
+        (lambda: X[i], "X[i]"),
+        (lambda: X.reshape(-1), "reshape(X, (2*n,))"),
+        (lambda: sg.stack([x, y]), "stack([x, y])"),
+        (lambda: sg.concatenate([v, b1]), "concatenate([v, b1])"),
+        (lambda: sg.broadcast_to(x, (3,)), "broadcast_to(x, (3,))"),
+        (lambda: sg.eye(2) @ v, "eye(2) @ v"),
+        (lambda: sg.size(X, 0) * x, "n*x"),
+        (lambda: sg.constant(np.array([[1.0, 2.0], [3.0, 0.5]])) @ v, "[[1.0, 2.0], [3.0, 0.5]] @ v"),
+        (lambda: sg.constant(np.zeros((9, 2))) @ v, "array[9x2] @ v"),
+        (lambda: sg.square(x + 1) ** 2, "((x + 1)**2)**2"),
+        (lambda: x / y / y, "x/y**2"),
+        (lambda: -(x * y), "-x*y"),
+        (lambda: -(X @ v), "-X @ v"),
+    ],
+)
+def test_tensor_formulas(made: Any, expected: str) -> None:
+    assert str(made()) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(2, "2"), (2.0, "2.0"), (0.1, "0.1"), (1e-4, "0.0001"), (1e-7, "1e-7"), (1e22, "1e22"), (-0.0, "-0.0"), (5e-324, "5e-324"), (math.pi, "pi"), (True, "True")],
+)
+def test_numbers(value: Any, expected: str) -> None:
+    assert number(value) == expected
+
+
+def test_numbers_keep_every_bit() -> None:
+    for value in (0.1 + 0.2, 1 / 3, 2**0.5, 1.7976931348623157e308, 2.2250738585072014e-308):
+        assert float(number(value)) == value
+
+
+# --- shared and named parts ---------------------------------------------------------------------------------
+
+
+def test_small_shared_parts_are_repeated() -> None:
+    assert str(sg.sigmoid(x) * (1 - sg.sigmoid(x))) == "sigmoid(x)*(1 - sigmoid(x))"
+
+
+def test_large_shared_parts_stand_in_front() -> None:
+    h = sg.tanh(X @ W1 + b1)
+    assert str((h * h).sum() * sg.exp(h).sum() + sg.log(1 + h * h).sum() + (h @ W2).sum()) == (
+        "h1 = tanh(X @ W1 + b1)\nsum(h1 * h1)*sum(exp(h1)) + sum(log(1 + h1 * h1)) + sum(h1 @ W2)"
+    )
+
+
+def test_letters_of_the_user_are_not_taken() -> None:
+    h1 = sg.symbol("h1", 16)
+    big = sg.tanh(X @ W1 + h1)
+    assert str((big * big).sum() * sg.exp(big).sum() + sg.log(1 + big * big).sum() + (big @ W2).sum()).startswith("t1 = tanh(X @ W1 + h1)\n")
+
+
+def test_named_parts_stand_under_their_names() -> None:
+    hidden = sg.tanh(w * x + b).named("hidden")
+    assert str(2 * hidden) == "hidden = tanh(w*x + b)\n2*hidden"
+    assert str(hidden) == "hidden = tanh(w*x + b)"
+    assert str(x.named("x") + 1) == "x_2 = x\nx_2 + 1"
+
+
+def test_two_symbols_of_one_name() -> None:
+    pair = sg.symbol("z") + sg.symbol("z", positive=True)
+    with pytest.raises(ValueError, match="two different symbols are named 'z'"):
+        str(pair)
+    assert repr(pair) == "z + z"
+
+
+def test_formulas_share_what_they_share() -> None:
+    h = sg.tanh(X @ W1 + b1)
+    loss = ((h @ W2)[:, 0] ** 2).mean()
+    gradients = Formulas(sg.grad(loss, {"W1": W1, "b1": b1, "W2": W2}))
+    lines = str(gradients).splitlines()
+    assert lines[0] == "h1 = tanh(X @ W1 + b1)"
+    assert [line.split(" = ")[0] for line in lines if line.startswith("dL")] == ["dL/dW1", "dL/db1", "dL/dW2"]
+    assert len(str(gradients)) < 420
+    assert Formulas({"a": x * y}, of="").__str__() == "a ← x*y"
+
+
+# --- large expressions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [lambda e: sg.tanh(e), lambda e: -e, lambda e: e + x, lambda e: x - e, lambda e: e * e], ids="tanh neg add sub square".split())
+def test_deep_expressions_print_in_linear_size(step: Any) -> None:
+    e = x
+    for _ in range(5_000):
+        e = step(e)
+    assert len(str(e)) < 40 * 5_000
+
+
+# --- there and back -----------------------------------------------------------------------------------------
+
+_UNARY = ["neg", "exp", "log", "sqrt", "tanh", "sin", "abs", "sigmoid", "floor", "relu", "erf", "softplus"]
+_BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "mod", "floordiv", "hypot"]
+
+
+def random_formula(rng: random.Random, depth: int) -> Expr:
+    if depth == 0 or rng.random() < 0.15:
+        return rng.choice([x, y, w, sg.constant(rng.choice([0, 1, 2, 3, -1, -2, 0.5, -0.25, 1e-7, 1e20, math.pi]))])
+    if rng.random() < 0.4:
+        return apply(OPS[rng.choice(_UNARY)], random_formula(rng, depth - 1))
+    if rng.random() < 0.1:
+        condition = apply(OPS[rng.choice(["less", "greater_equal", "equal"])], random_formula(rng, max(depth - 2, 0)), random_formula(rng, max(depth - 2, 0)))
+        return sg.where(condition, random_formula(rng, depth - 1), random_formula(rng, depth - 1))
+    return apply(OPS[rng.choice(_BINARY)], random_formula(rng, depth - 1), random_formula(rng, depth - 1))
+
+
+def test_the_parser_reads_what_is_printed() -> None:
+    rng = random.Random(0)
+    values = {"x": 0.7, "y": -1.3, "w": 2.2}
+    checked = 0
+    for _ in range(600):
+        try:
+            formula = random_formula(rng, 4)
+        except (ValueError, TypeError):
+            continue
+        written = text(formula)
+        if "\n" in written or "inf" in written or "nan" in written:
+            continue
+        again = sg.parse(written)
+        assert text(again) == written
+        given = {s: values[s.name] for s in free_symbols(formula)}
+        np.testing.assert_allclose(
+            evaluate(again, {s: values[s.name] for s in free_symbols(again)}), evaluate(formula, given), rtol=1e-13, err_msg=written
+        )
+        checked += 1
+    assert checked > 400
