@@ -4,7 +4,7 @@
     operand    := ("-" | "+" | "~")* (number | name | call | "(" formula ")") postfix*
     call       := function "(" argument ("," argument)* ")"        argument := [keyword "="] value
     postfix    := "[" item ("," item)* "]" | ".T"                  item := formula | slice | "None" | "..."
-    value      := formula | "[" value, … "]" | "(" value, … ")" | "None" | "True" | "False" | quoted text
+    value      := formula | "[" value, … "]" (of numbers: a tensor) | "(" value, … ")" | "None" | "True" | "False" | quoted text
 
 Binding, strongest first: ``** ^`` (to the right; both are powers) · ``- + ~`` in front · ``* / // % @`` · ``+ -`` ·
 comparisons (never chained) · ``&`` · ``|``. Python binds ``&`` and ``|`` before comparisons; every text in which
@@ -414,8 +414,17 @@ class _Parser:
     def expression(self, value: Any, at: int) -> Expr:
         if isinstance(value, Expr):
             return value
-        what = "a list" if isinstance(value, (list, tuple)) else "text" if isinstance(value, str) else repr(value)
+        if isinstance(value, list):
+            return self.array(value, at)
+        what = "a list in round brackets" if isinstance(value, tuple) else "text" if isinstance(value, str) else repr(value)
         self.fail(f"{what} is not a value of a formula, only an argument", at)
+
+    def array(self, value: list[Any], at: int) -> Expr:
+        """A list of numbers is a constant tensor."""
+        try:
+            return constant(np.array(value))
+        except (TypeError, ValueError, OverflowError):
+            self.fail("a list in a formula holds numbers, in rows of one length; of formulas write stack([…])", at)
 
     def number(self, token: str, at: int) -> Expr:
         if token.isdigit():

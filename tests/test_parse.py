@@ -70,6 +70,8 @@ MEANINGS = [
     ("  x\n + \t y ", x + y),
     ("1.5e-3*x", 1.5e-3 * x),
     (".5*x + 2.", 0.5 * x + 2.0),
+    ("M[:, 0] * [1.0, 0.5, -2.0]", M[:, 0] * np.array([1.0, 0.5, -2.0])),
+    ("[[1, 2], [3, 4]]", sg.constant(np.array([[1, 2], [3, 4]]))),
     ("True", sg.constant(True)),
 ]
 
@@ -152,6 +154,7 @@ REFUSED = [  # text, column, part of the message
     ("x, y", 2, "','"),
     ("()", 1, "a list"),
     ("[x, y] + 1", 8, "a list"),
+    ("[1, [2]] + x", 10, "rows"),
     ("None", 1, "None"),
     ("'text'", 1, "expected"),
     ("x < y < z", 7, "chained"),
@@ -210,6 +213,7 @@ def test_only_text(text: Any) -> None:
 LONG = {
     "brackets": ("(" * 250 + "x" + ")" * 250, True),
     "many brackets": ("(" * 20_000 + "x" + ")" * 20_000, True),
+    "nested lists": ("[" * 20_000 + "1" + "]" * 20_000, False),
     "open brackets": ("[" * 20_000, False),
     "minus signs": ("-" * 100_000 + "x", True),
     "sum": ("+".join(f"x{i % 7}*y" for i in range(100_000)), True),
