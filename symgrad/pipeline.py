@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
@@ -205,10 +205,10 @@ def read_request(
         raise ValueError(f"threads is {threads!r}: a number from 1 on is wanted")
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}: one of {', '.join(MODES)} is wanted")
-    found = tuple(free_symbols(*outputs))
+    order, found = topological(*outputs), tuple(free_symbols(*outputs))
     symbols = found if inputs is None else _read_inputs(inputs, found)
-    _check_sizes(outputs, symbols)
-    nodes, targets = _read_wrt(wrt, symbols, outputs)
+    _check_sizes(order, symbols)
+    nodes, targets = _read_wrt(wrt, symbols, outputs, order)
     return Formula(
         outputs=tuple(outputs), structure=structure, inputs=symbols, wrt=tuple(nodes), targets=targets, dtype=dtype,
         simplify=bool(simplify), threads=threads, fastmath=bool(fastmath), cache=bool(cache), mode=mode,
@@ -248,7 +248,7 @@ def _read_inputs(inputs: Any, found: Sequence[Expr]) -> tuple[Expr, ...]:
     return tuple(given)
 
 
-def _read_wrt(wrt: Any, inputs: Sequence[Expr], outputs: Sequence[Expr]) -> tuple[list[Expr], Any]:
+def _read_wrt(wrt: Any, inputs: Sequence[Expr], outputs: Sequence[Expr], order: Sequence[Expr]) -> tuple[list[Expr], Any]:
     if wrt is None:
         real = [s for s in inputs if s.kind == "real"]
         return real, {s.name: k for k, s in enumerate(real)}
@@ -259,7 +259,7 @@ def _read_wrt(wrt: Any, inputs: Sequence[Expr], outputs: Sequence[Expr]) -> tupl
         if isinstance(item, str) and item not in by_name:
             raise ValueError(f"wrt: no input is named {item!r}; known are {', '.join(by_name) or 'none'}")
         nodes.append(by_name[item] if isinstance(item, str) else as_expr(item))
-    present = set(topological(*outputs))
+    present = set(order)
     for node in nodes:
         if node.kind != "real":
             raise TypeError(f"wrt: {node} is {node.kind}, and derivatives are with respect to reals")
@@ -269,11 +269,11 @@ def _read_wrt(wrt: Any, inputs: Sequence[Expr], outputs: Sequence[Expr]) -> tupl
     return nodes, tuple(range(len(nodes))) if several else 0
 
 
-def _check_sizes(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> None:
+def _check_sizes(order: Sequence[Expr], inputs: Sequence[Expr]) -> None:
     """Every named dimension must be the size of an axis of an input."""
     known = sizes_of([s.shape for s in inputs])
-    used = [d for node in topological(*outputs, *inputs) for d in node.shape if isinstance(d, str)]
-    used += [n.params["dim"] for n in topological(*outputs) if n.op.name == "size" and isinstance(n.params["dim"], str)]
+    used = [d for node in (*order, *inputs) for d in node.shape if isinstance(d, str)]
+    used += [n.params["dim"] for n in order if n.op.name == "size" and isinstance(n.params["dim"], str)]
     for dim in dict.fromkeys(used):
         for name in dims.names(dim):
             if name not in known:
@@ -438,8 +438,13 @@ def _load(formula: Formula, entry: disk.Entry | None) -> Kernel | None:
         return None
 
 
+_constants_of: WeakKeyDictionary[Formula, list[Expr]] = WeakKeyDictionary()
+
+
 def _array_constants(formula: Formula) -> list[Expr]:
-    return [n for n in topological(*formula.outputs) if n.op is CONSTANT and n.shape]
+    if formula not in _constants_of:
+        _constants_of[formula] = [n for n in topological(*formula.outputs) if n.op is CONSTANT and n.shape]
+    return _constants_of[formula]
 
 
 def _constants(formula: Formula) -> dict[bytes, bytes]:

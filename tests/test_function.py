@@ -431,7 +431,7 @@ def test_compiled_calls_are_built_ins(neuron: sg.Function) -> None:
     neuron.value_and_grad(1.0, 2.0)
     for call in (neuron.__call__, neuron.value_and_grad):
         assert type(call) is type(len)
-        assert [p for p in inspect.signature(call).parameters] == ["x", "y"]
+        assert list(inspect.signature(call).parameters) == ["x", "y"]
         again = pickle.loads(pickle.dumps(call))
         assert repr(again(0.25, 2.0)) == repr(call(0.25, 2.0))
     at = np.linspace(0.0, 1.0, 5)
