@@ -297,6 +297,7 @@ K, Z = sg.symbol("k", "n", integer=True), sg.symbol("z", (2, 3))
     ({"validation": {"x": INPUTS}}, ValueError, "missing: t"),
     ({"validation": {"x": INPUTS[:, :1], "t": TARGETS}}, sg.ShapeError, "x"),
     ({"early_stopping": 0}, ValueError, "early_stopping"),
+    ({"loss": sg.symbol("lr") * LOSS, "data": {**DATA, "lr": 1.0}}, ValueError, "lr: the optimizer has a number of this name"),
     ({"loss": sg.nn.mse(NET(X)[:, 0], sg.symbol("t", "m"))}, ValueError, "several lead"),
     ({"loss": (sg.symbol("w", ("m", "n")) @ T).sum() + LOSS, "data": {**DATA, "w": np.zeros((3, 50))}}, ValueError, "lead"),
 ])
