@@ -440,3 +440,19 @@ def test_compiled_calls_are_built_ins(neuron: sg.Function) -> None:
     assert neuron.value_and_grad(1.0, 2.0) == before(1.0, 2.0)
     np.testing.assert_allclose(neuron.value_and_grad(x=at, y=at)[0], np.tanh(at * at), rtol=1e-15)
     np.testing.assert_array_equal(neuron.value_and_grad(at, at[::-1])[0], neuron.value_and_grad(at, np.ascontiguousarray(at[::-1]))[0])
+
+
+def test_index_out_of_range() -> None:
+    labels, table = sg.symbol("labels", ("n",), integer=True), sg.symbol("table", (3,))
+    f = sg.compile(sg.take(table, labels), wrt=table)
+    values = np.array([1.0, 2.0, 3.0])
+    assert f(labels=[0, -1, 2], table=values).tolist() == [1.0, 3.0, 3.0]
+    for wrong in ([3], [0, -4], [2**40]):
+        for error in (IndexError, ValueError):
+            with pytest.raises(error, match="out of range"):
+                f(labels=wrong, table=values)
+    positions = [s.name for s in f.inputs]
+    arguments = {"labels": np.array([0, 3]), "table": values}
+    with pytest.raises(IndexError, match="out of range"):
+        f.jit(*[arguments[name] for name in positions])
+    assert f.jit is f.jit

@@ -236,7 +236,7 @@ class Function:
     (0.0, (2.0,))
     """
 
-    __slots__ = ("__call__", "__weakref__", "_builders", "_calls", "formula", "grad", "hessian", "jacobian", "value_and_grad")
+    __slots__ = ("__call__", "__weakref__", "_builders", "_calls", "_jits", "formula", "grad", "hessian", "jacobian", "value_and_grad")
 
     grad: Callable[..., Any]
     value_and_grad: Callable[..., Any]
@@ -249,6 +249,7 @@ class Function:
 
     def __init__(self, formula: Formula, builders: Builders) -> None:
         self.formula, self._builders = formula, builders
+        self._jits: dict[str, Callable[..., Any]] = {}
         here = weakref.ref(self)
 
         def give_away(attribute: str) -> Callable[[Any], None]:
@@ -314,8 +315,9 @@ class Function:
         return self._jit("value_and_grad")
 
     def _jit(self, kind: str) -> Callable[..., Any]:
-        plan = self._builders.plan(self.formula, kind, False)
-        return self._builders.jit(self.formula, plan)
+        if kind not in self._jits:
+            self._jits[kind] = self._builders.jit(self.formula, self._builders.plan(self.formula, kind, False))
+        return self._jits[kind]
 
     @property
     def cost(self) -> Cost:

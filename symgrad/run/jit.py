@@ -67,7 +67,8 @@ def _wrapper(program: Program, plan: Plan, checks: Sequence[Constraint]) -> str:
     lines.append(f"results = kernel({', '.join(arguments)})")
     lines.append("code = results[0]")
     for code, message in enumerate(program.failures, 1):
-        lines.append(f"if code == {code}: raise ValueError({message!r})")
+        error = "IndexError" if "out of range" in message else "ValueError"
+        lines.append(f"if code == {code}: raise {error}({message!r})")
     lines.append("if code != 0: raise MemoryError('the kernel found no memory, or a matrix too large for BLAS')")
     place = {name: (f"results[{1 + scalars.index(k)}]" if k in scalars else f"r{k}") for k, (name, _, _) in enumerate(plan.outputs)}
     lines.append(f"return {_written(plan.result, place)}")

@@ -13,6 +13,7 @@ from symgrad.dims import Constraint, Shape
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr
 from symgrad.loops import Program
+from symgrad.ops.indexing import IndexRangeError
 from symgrad.run import cache, engine, table
 from symgrad.run.arguments import Signature
 from symgrad.run.table import Output, Structure
@@ -132,7 +133,7 @@ class Kernel:
         if code == TOO_LARGE:
             raise ValueError("a matrix is too large for the integers of this BLAS")
         message = self.failures[code - 1]
-        raise (IndexError if "index" in message or "label" in message else ValueError)(message)
+        raise (IndexRangeError if "out of range" in message else ValueError)(message)
 
 
 OUT_OF_MEMORY, TOO_LARGE = -1, -2  # as render.llvm returns them
