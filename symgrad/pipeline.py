@@ -297,13 +297,13 @@ def _value(formula: Formula) -> Plan:
 
 
 def _grad(formula: Formula) -> Plan:
-    y = _only_scalar(formula, "grad")
+    _only_scalar(formula, "grad")
     names = _wrt_names(formula, "d_")
 
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import grad
 
-        return dict(zip(names, grad(y, list(formula.wrt), simplify=formula.simplify)))
+        return dict(zip(names, grad(_stable(formula)[0], list(formula.wrt), simplify=formula.simplify)))
 
     outputs = [(n, "real", w.shape) for n, w in zip(names, formula.wrt)]
     return Plan("grad", formula.inputs, tuple(outputs), nest_map(formula.targets, names.__getitem__), derive)
@@ -323,7 +323,7 @@ def _jacobian(formula: Formula) -> Plan:
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import jacobian
 
-        found = [jacobian(y, list(formula.wrt), simplify=formula.simplify) for y in formula.outputs]
+        found = [jacobian(y, list(formula.wrt), simplify=formula.simplify) for y in _stable(formula)]
         return {name: found[i][k] for (i, k), name in table.items()}
 
     outputs = [(name, "real", formula.outputs[i].shape + formula.wrt[k].shape) for (i, k), name in table.items()]
@@ -332,14 +332,14 @@ def _jacobian(formula: Formula) -> Plan:
 
 
 def _hessian(formula: Formula) -> Plan:
-    y = _only_scalar(formula, "hessian")
+    _only_scalar(formula, "hessian")
     names = _wrt_names(formula, "d_")
     table = {(i, k): f"{a}_{b}" for i, a in enumerate(names) for k, b in enumerate(names)}
 
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import hessian
 
-        found = hessian(y, list(formula.wrt), simplify=formula.simplify)
+        found = hessian(_stable(formula)[0], list(formula.wrt), simplify=formula.simplify)
         return {name: found[i][k] for (i, k), name in table.items()}
 
     outputs = [(name, "real", formula.wrt[i].shape + formula.wrt[k].shape) for (i, k), name in table.items()]
@@ -348,7 +348,7 @@ def _hessian(formula: Formula) -> Plan:
 
 
 def _hvp(formula: Formula) -> Plan:
-    y = _only_scalar(formula, "hvp")
+    _only_scalar(formula, "hvp")
     names, taken = _wrt_names(formula, "d_"), {s.name for s in formula.inputs}
     directions = []
     for k, node in enumerate(formula.wrt):
@@ -358,10 +358,20 @@ def _hvp(formula: Formula) -> Plan:
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import hvp
 
-        return dict(zip(names, hvp(y, list(formula.wrt), directions, simplify=formula.simplify)))
+        return dict(zip(names, hvp(_stable(formula)[0], list(formula.wrt), directions, simplify=formula.simplify)))
 
     outputs = [(n, "real", w.shape) for n, w in zip(names, formula.wrt)]
     return Plan("hvp", (*formula.inputs, *directions), tuple(outputs), nest_map(formula.targets, names.__getitem__), derive)
+
+
+def _stable(formula: Formula) -> Sequence[Expr]:
+    """What is differentiated: the formula after the stability rewrites, so that ``1/(1 + exp(-x))`` has the gradient of
+    sigmoid, finite where the quotient overflows. As written where the derivative by one of its inner nodes is wanted."""
+    if not formula.simplify or any(node.op.name != "symbol" for node in formula.wrt):
+        return formula.outputs
+    from symgrad.simplify import apply_local
+
+    return apply_local(formula.outputs, formula.outputs, stability=True)
 
 
 _PLANS: dict[str, Callable[[Formula], Plan]] = {
