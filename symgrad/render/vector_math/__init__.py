@@ -8,20 +8,18 @@ hardly ever taken. Scalars use libm where it is at least as good; scalar and vec
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 
 from symgrad.render.vector_math import errorfunction, exponential, gamma, hyperbolic, inverse, power, trigonometric
 from symgrad.render.vector_math.lanes import Lanes, type_name
 from symgrad.render.vector_math.libm import LIBM, libm_function
+from symgrad.render.vector_math.target import Target, host
 
-__all__ = ["FUNCTIONS", "has_fused_multiply_add", "math_function"]
+__all__ = ["FUNCTIONS", "Target", "host", "math_function"]
 
 
 @dataclass(frozen=True)
@@ -68,23 +66,14 @@ FUNCTIONS: dict[str, Definition] = {
 }
 
 
-@cache
-def has_fused_multiply_add() -> bool:
-    """Whether the code may count on it: what LLVM says of this processor, unless numba was told to compile for another."""
-    if os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES"):
-        return False
-    return platform.machine().lower() in ("aarch64", "arm64") or bool(binding.get_host_cpu_features().get("fma"))
-
-
-def math_function(module: Any, name: str, type: Any, *, fused: bool | None = None, **parameters: int) -> Any:
+def math_function(module: Any, name: str, type: Any, *, target: Target | None = None, **parameters: int) -> Any:
     """The LLVM function of that name for values of that type, written into the module if it is not there yet.
 
     Args:
         module: the ``llvmlite.ir.Module`` that will call it.
         name: one of :data:`FUNCTIONS` or ``sqrt floor ceil round copysign`` (``round``: half to even).
         type: ``double``, ``float``, or a vector of them.
-        fused: whether the processor has fused multiply-add; by default, the one we run on. Without it,
-            the results are as good, but slower.
+        target: the instructions that may be used; by default those of the processor we run on.
         parameters: ``exponent`` of ``powi``, ``order`` of ``polygamma``.
 
     Raises:
@@ -105,7 +94,7 @@ def math_function(module: Any, name: str, type: Any, *, fused: bool | None = Non
     definition = FUNCTIONS[name]
     if set(parameters) != set(definition.parameters):
         raise TypeError(f"{name} takes the parameters {definition.parameters}, not {tuple(parameters)}")
-    fused = has_fused_multiply_add() if fused is None else fused
+    target = target or host()
     symbol = ".".join(["symgrad", name, *(str(parameters[key]) for key in definition.parameters), type_name(type)])
     function = module.globals.get(symbol)
     if function is None:
@@ -114,9 +103,9 @@ def math_function(module: Any, name: str, type: Any, *, fused: bool | None = Non
         function.attributes.add("nounwind")
         function.attributes.add("alwaysinline" if definition.inline else "noinline")
         builder = ir.IRBuilder(function.append_basic_block())
-        arguments = [Lanes(builder, argument, fused) for argument in function.args]
+        arguments = [Lanes(builder, argument, target) for argument in function.args]
         element = type.element if isinstance(type, ir.VectorType) else type
-        own = definition.float32 and (fused or not definition.needs_fused) and not (element is type and name in LIBM)
+        own = definition.float32 and (target.fused or not definition.needs_fused) and not (element is type and name in LIBM)
         if isinstance(element, ir.FloatType) and not own:
             result = _through_double(module, name, arguments, parameters)
         else:
@@ -134,6 +123,6 @@ def _intrinsic(module: Any, name: str, type: Any) -> Any:
 def _through_double(module: Any, name: str, arguments: list[Lanes], parameters: dict[str, int]) -> Lanes:
     """The function in double, rounded to float: within 0.51 ulp where the one in double is good."""
     wide = [argument.to_double() for argument in arguments]
-    function = math_function(module, name, wide[0].type, fused=wide[0].fused, **parameters)
+    function = math_function(module, name, wide[0].type, target=wide[0].target, **parameters)
     builder = wide[0].builder
-    return Lanes(builder, builder.call(function, [argument.value for argument in wide]), wide[0].fused).to_float()
+    return Lanes(builder, builder.call(function, [argument.value for argument in wide]), wide[0].target).to_float()

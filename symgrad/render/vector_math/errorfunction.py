@@ -10,11 +10,12 @@ Coefficients as in ``exponential.py``.
 
 from __future__ import annotations
 
-from symgrad.render.vector_math.exponential import EXP, exp_of_reduced, reduce_by_ln2
+from symgrad.render.vector_math.exponential import EXP, exp_of_reduced, reduce_by_ln2, scale_by_power
 from symgrad.render.vector_math.lanes import (
     DOUBLE,
     FLOAT,
     Lanes,
+    Whole,
     absolute,
     clamp,
     copysign,
@@ -22,7 +23,6 @@ from symgrad.render.vector_math.lanes import (
     fast_two_sum,
     fma,
     polynomial,
-    scale_by_power,
     select,
 )
 
@@ -50,7 +50,7 @@ ERFCX = {
 TOP = {DOUBLE: 27.3, FLOAT: 10.1}  # erfc is below half the smallest number from there on
 
 
-def _tail_parts(a: Lanes) -> tuple[Lanes, Lanes, tuple[Lanes, Lanes], Lanes]:
+def _tail_parts(a: Lanes) -> tuple[Lanes, Lanes, tuple[Lanes, Lanes], Whole]:
     """(a, r, Q, n) with a clamped to where erfc is not 0 yet, exp(-a**2) = 2**n * exp(r), and Q(t) as a sum."""
     a = clamp(a, high=TOP[a.format])
     centre, first, *others = CENTRE[a.format], *ERFCX[a.format]

@@ -2,7 +2,7 @@
 
 exp and expm1: x = n*log(2) + r with abs(r) <= log(2)/2 (Cody and Waite, Software Manual for the Elementary
 Functions, 1980: log(2) in two parts, the first short enough that its product with n is exact), a polynomial in r,
-and 2**n put together in the exponent bits. log and log1p: x = 2**k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)),
+and 2**n put together in the exponent bits. log and log1p: x = 2**k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)) or [3/4, 3/2),
 s = f/(2 + f) and log(1 + f) = f - (f**2/2 - s*(f**2/2 + R(s**2))), the scheme of fdlibm's e_log.c and s_log1p.c
 (Sun Microsystems, 1993).
 
@@ -14,21 +14,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from symgrad.render.vector_math import avx512
 from symgrad.render.vector_math.lanes import (
     DOUBLE,
     FLOAT,
     Lanes,
+    Whole,
     absolute,
     clamp,
     fma,
+    half_of,
+    nearest,
     polynomial,
     power_of_two,
-    scale_by_power,
     select,
     two_sum,
 )
 
-__all__ = ["EXP", "LN2", "exp", "exp_of_reduced", "exp_parts", "expm1", "log", "log1p", "reduce_by_ln2", "scaled_expm1", "split_exponent"]
+__all__ = [
+    "EXP", "LN2", "exp", "exp_of_reduced", "exp_parts", "expm1", "log", "log1p", "reduce_by_ln2", "scale_by_power", "scaled_expm1",
+    "split_exponent",
+]
 
 LOG2_E = 1.4426950408889634
 INFINITY, NAN = float("inf"), float("nan")
@@ -59,20 +65,27 @@ EXPM1 = {
              2.4801587172809654e-05, 2.7557244259176993e-06, 2.755740230796141e-07, 2.5109022697780703e-08, 2.0875466736115605e-09),
     FLOAT: (0.5000000044251522, 0.16666666369595795, 0.04166636049150886, 0.0083333894852254, 0.001394066355889637, 0.00019845867268553433),
 }
-# (log((1 + s)/(1 - s))/s - 2)/s**2 in z = s**2 up to (3 - sqrt(8))**2, weight z/2: 2**-59.5 and 2**-30.2
+# (log((1 + s)/(1 - s))/s - 2)/s**2 in z = s**2, s up to 1/5, weight z/2: 2**-62.7 and 2**-28.4
 LOG = {
-    DOUBLE: (0.6666666666666735, 0.3999999999941115, 0.2857142874324426, 0.22222198478313346, 0.18183569600596242, 0.1531390719369834,
-             0.1479746501175612),
-    FLOAT: (0.6666677674316677, 0.39977492873335707, 0.29873128843082825),
+    DOUBLE: (0.666666666666666, 0.40000000000056335, 0.2857142855591466, 0.22222224286489498, 0.1818166648033851, 0.153910920852611,
+             0.1317393410261431, 0.13840771140713246),
+    FLOAT: (0.6666694828331715, 0.399577328153758, 0.3036253026749829),
 }
 
 
-def reduce_by_ln2(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(n, r) with x = n*log(2) + r; n as an integer in the low bits of a pattern. abs(x) must be below 2**20 or so."""
-    shifted = fma(x, LOG2_E, x.format.magic)
-    n = shifted - x.format.magic
-    r = fma(n, -LN2[x.format].high, x)
-    return shifted.bits(), fma(n, -LN2[x.format].low, r)
+def reduce_by_ln2(x: Lanes) -> tuple[Whole, Lanes]:
+    """(n, r) with x = n*log(2) + r; abs(x) must be below 2**20 or so."""
+    n = nearest(x, LOG2_E)
+    r = fma(n.number, -LN2[x.format].high, x)
+    return n, fma(n.number, -LN2[x.format].low, r)
+
+
+def scale_by_power(x: Lanes, n: Whole) -> Lanes:
+    """x * 2**n, rounded once, where n may leave the exponent range: in two steps. x must be near 1; a NaN stays one."""
+    if avx512.available(x):
+        return avx512.scale(x, n.number)
+    half = half_of(n.bits)
+    return x * power_of_two(half) * power_of_two(n.bits - half)
 
 
 def exp(x: Lanes) -> Lanes:
@@ -81,7 +94,7 @@ def exp(x: Lanes) -> Lanes:
     return scale_by_power(p, n)
 
 
-def exp_parts(x: Lanes, low: Lanes | None = None) -> tuple[Lanes, Lanes]:
+def exp_parts(x: Lanes, low: Lanes | None = None) -> tuple[Whole, Lanes]:
     """(n, p) with exp(x + low) = 2**n * p and p in [0.7, 1.42]; for abs(x) below 1e3 (float: 100) or so, and low below its last bit."""
     n, r = reduce_by_ln2(x)
     if low is not None:
@@ -102,7 +115,7 @@ def expm1(x: Lanes) -> Lanes:
 def scaled_expm1(x: Lanes, shift: int) -> Lanes:
     """expm1(x) / 2**shift for x from -40 (float: -20) on: finite where exp(x) overflows by less than that factor."""
     n, r = reduce_by_ln2(x)
-    scale = power_of_two(n - shift)
+    scale = power_of_two(n.bits - shift)
     offset = scale - 0.5**shift
     total = fma(scale, r, offset)
     error = fma(scale, r, offset - total)  # n = 0: offset is 0; else abs(offset) > abs(scale*r), as in fast_two_sum
@@ -116,8 +129,7 @@ def split_exponent(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     moved = x.bits() + (form.one - root)
     biased = moved >> form.mantissa
     m = ((moved & ((1 << form.mantissa) - 1)) + root).real()
-    whole = 2.0**form.mantissa
-    k = (biased | (form.bias + form.mantissa << form.mantissa)).real() - (whole + form.bias)
+    k = (biased | (form.bias + form.mantissa << form.mantissa)).real() - (2.0**form.mantissa + form.bias)
     return k, biased, m
 
 
@@ -135,12 +147,15 @@ def _log_core(f: Lanes, k: Lanes, low: Lanes | None = None) -> Lanes:
 
 def log(x: Lanes) -> Lanes:
     form = x.format
+    if avx512.available(x):  # special values come out right by themselves: an exponent of plus or minus infinity, a mantissa NaN
+        m = avx512.mantissa(x)
+        k = avx512.exponent(x) - avx512.exponent(m)
+        return fma(k, LN2[form].high, _log_core(m - 1.0, k))
     tiny = x < form.smallest
     shift = 54.0 if form is DOUBLE else 25.0
     k, _, m = split_exponent(select(tiny, x * 2.0**shift, x))
     k = select(tiny, k - shift, k)
-    d = _log_core(m - 1.0, k)
-    y = fma(k, LN2[form].high, d)
+    y = fma(k, LN2[form].high, _log_core(m - 1.0, k))
     y = select(x.equals(INFINITY), x, y)
     return select(x > 0.0, y, select(x.equals(0.0), x.like(-INFINITY), x.like(NAN)))
 
@@ -148,11 +163,18 @@ def log(x: Lanes) -> Lanes:
 def log1p(x: Lanes) -> Lanes:
     form = x.format
     u, error = two_sum(x.like(1.0), x)
-    k, biased, m = split_exponent(u)
+    if avx512.available(x):
+        m = avx512.mantissa(u)
+        k = avx512.exponent(u) - avx512.exponent(m)
+        low = select(absolute(k) < form.mantissa + 8.0, avx512.scale(error, -k), 0.0)
+    else:
+        k, biased, m = split_exponent(u)
+        scale = ((2 * form.bias - biased) << form.mantissa).real()
+        low = select(x < 2.0 ** (form.mantissa + 8), error * scale, 0.0)
     direct = k.equals(0.0)
-    scaled = error * ((2 * form.bias - biased) << form.mantissa).real()
-    low = select(direct, 0.0, select(x < 2.0 ** (form.mantissa + 8), scaled, 0.0))
-    d = _log_core(select(direct, x, m - 1.0), k, low)
+    d = _log_core(select(direct, x, m - 1.0), k, select(direct, 0.0, low))
     y = select(direct, d, fma(k, LN2[form].high, d))  # the first keeps -0
+    if avx512.available(x):
+        return y
     y = select(x.equals(INFINITY), x, y)
     return select(x > -1.0, y, select(x.equals(-1.0), x.like(-INFINITY), x.like(NAN)))

@@ -22,7 +22,7 @@ TANH_FLOAT = (-0.33333281188432645, 0.1333142053874789, -0.05373781126122378, 0.
 def tanh(x: Lanes) -> Lanes:
     a = clamp(absolute(x), high={DOUBLE: 22.0, FLOAT: 10.0}[x.format])  # tanh is 1 to the last bit from there on
     n, p = exp_parts(a + a)
-    bottom = fma(p, power_of_two(n), 1.0)
+    bottom = fma(p, power_of_two(n.bits), 1.0)
     small = a < 0.625
     z = a * a
     if x.format is FLOAT:
@@ -48,7 +48,7 @@ def sinh(x: Lanes) -> Lanes:
 
 def cosh(x: Lanes) -> Lanes:
     n, p = exp_parts(clamp(absolute(x), high=TOP[x.format]))
-    eighth = p * power_of_two(n - 3)
+    eighth = p * power_of_two(n.bits - 3)
     return (eighth + 0.015625 / eighth) * 4.0
 
 

@@ -14,9 +14,11 @@ from typing import Any, Union
 
 from llvmlite import ir
 
+from symgrad.render.vector_math.target import Target
+
 __all__ = [
-    "DOUBLE", "FLOAT", "Format", "Lanes", "absolute", "any_lane", "clamp", "copysign", "exact_product", "fast_two_sum", "fma", "if_any",
-    "lanes_of", "polynomial", "power_of_two", "scale_by_power", "select", "sqrt", "two_sum", "type_name", "while_any",
+    "DOUBLE", "FLOAT", "Format", "Lanes", "Whole", "absolute", "any_lane", "clamp", "copysign", "exact_product", "fast_two_sum", "fma",
+    "half_of", "if_any", "lanes_of", "nearest", "polynomial", "power_of_two", "select", "sqrt", "two_sum", "type_name", "while_any",
 ]
 
 
@@ -56,12 +58,12 @@ Number = Union["Lanes", float, int]
 class Lanes:
     """An LLVM value with operators; numbers among the operands become constants of its type."""
 
-    __slots__ = ("builder", "fused", "value")
+    __slots__ = ("builder", "target", "value")
 
-    def __init__(self, builder: Any, value: Any, fused: bool) -> None:
+    def __init__(self, builder: Any, value: Any, target: Target) -> None:
         self.builder = builder
         self.value = value
-        self.fused = fused  # the processor has a fused multiply-add, so an exact product costs two instructions
+        self.target = target
 
     @property
     def type(self) -> Any:
@@ -103,7 +105,7 @@ class Lanes:
         return self._new(constant)
 
     def _new(self, value: Any) -> Lanes:
-        return Lanes(self.builder, value, self.fused)
+        return Lanes(self.builder, value, self.target)
 
     def _binary(self, real: str | None, integer: str, other: Number, swap: bool = False) -> Lanes:
         a, b = self, self.like(other)
@@ -184,14 +186,14 @@ def lanes_of(like: Lanes, values: Sequence[Any]) -> Lanes:
     vector = ir.Constant(ir.VectorType(values[0].type, len(values)), ir.Undefined)
     for i, value in enumerate(values):
         vector = like.builder.insert_element(vector, value, ir.Constant(ir.IntType(32), i))
-    return Lanes(like.builder, vector, like.fused)
+    return Lanes(like.builder, vector, like.target)
 
 
 def select(condition: Lanes, a: Number, b: Number) -> Lanes:
     """Lane by lane ``a`` where the condition holds, else ``b``; one of the two may be a number."""
     model = a if isinstance(a, Lanes) else b
     assert isinstance(model, Lanes)
-    return Lanes(model.builder, model.builder.select(condition.value, model.like(a).value, model.like(b).value), model.fused)
+    return Lanes(model.builder, model.builder.select(condition.value, model.like(a).value, model.like(b).value), model.target)
 
 
 def fma(a: Lanes, b: Number, c: Number) -> Lanes:
@@ -242,7 +244,7 @@ def if_any(condition: Lanes, compute: Callable[[], Lanes], default: Lanes) -> La
     result = builder.phi(default.type)
     result.add_incoming(default.value, before)
     result.add_incoming(computed.value, end)
-    return Lanes(builder, result, default.fused)
+    return Lanes(builder, result, default.target)
 
 
 def while_any(condition: Callable[..., Lanes], step: Callable[..., tuple[Lanes, ...]], state: tuple[Lanes, ...]) -> tuple[Lanes, ...]:
@@ -253,7 +255,7 @@ def while_any(condition: Callable[..., Lanes], step: Callable[..., tuple[Lanes, 
     builder.branch(head)
     builder.position_at_end(head)
     phis = [builder.phi(value.type) for value in state]
-    current = tuple(Lanes(builder, phi, value.fused) for phi, value in zip(phis, state))
+    current = tuple(Lanes(builder, phi, value.target) for phi, value in zip(phis, state))
     builder.cbranch(any_lane(condition(*current)), body, after)
     builder.position_at_end(body)
     following = step(*current)
@@ -301,7 +303,7 @@ def exact_product(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
     One fused multiply-add; without hardware for it Dekker's product of halves (Numer. Math. 18, 1971).
     """
     product = a * b
-    if a.fused:
+    if a.target.fused:
         return product, a.call("fma", b, -product)
     a_high, a_low = _halves(a)
     b_high, b_low = _halves(b)
@@ -314,20 +316,30 @@ def _halves(a: Lanes) -> tuple[Lanes, Lanes]:
     return high, a - high
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A whole number, as a number and in the low bits of an integer (what the bits above are is left open)."""
+
+    number: Lanes
+    bits: Lanes
+
+
+def nearest(x: Lanes, factor: float) -> Whole:
+    """The whole number nearest to x * factor, below 2**51 (float: 2**22) or so."""
+    shifted = fma(x, factor, x.format.magic)
+    return Whole(shifted - x.format.magic, shifted.bits())
+
+
 def power_of_two(n: Lanes) -> Lanes:
     """2**n for n in the low bits of an integer; the result must be normal."""
     return ((n << n.format.mantissa) + n.format.one).real()
 
 
-def scale_by_power(x: Lanes, n: Lanes) -> Lanes:
-    """x * 2**n, rounded once, where n (the low bits of an integer) may leave the exponent range: in two steps.
-
-    x must be within a few powers of two of 1. A NaN stays one.
-    """
+def half_of(n: Lanes) -> Lanes:
+    """n/2, rounded down, for n in the low bits of an integer."""
     if n.count is None or n.format is FLOAT:
-        half = Lanes(n.builder, n.builder.ashr(n.value, n.like(1).value), n.fused)
-    else:  # 32-bit halves: processors before AVX-512 have no arithmetic shift of 64 bits, and the low bits are all that count
-        pairs = ir.VectorType(ir.IntType(32), 2 * n.count)
-        shifted = n.builder.ashr(n.builder.bitcast(n.value, pairs), ir.Constant(pairs, [1] * pairs.count))
-        half = Lanes(n.builder, n.builder.bitcast(shifted, n.type), n.fused)
-    return x * power_of_two(half) * power_of_two(n - half)
+        return Lanes(n.builder, n.builder.ashr(n.value, n.like(1).value), n.target)
+    # In 32-bit halves: processors before AVX-512 have no arithmetic shift of 64 bits, and the low bits are all that count.
+    pairs = ir.VectorType(ir.IntType(32), 2 * n.count)
+    shifted = n.builder.ashr(n.builder.bitcast(n.value, pairs), ir.Constant(pairs, [1] * pairs.count))
+    return Lanes(n.builder, n.builder.bitcast(shifted, n.type), n.target)

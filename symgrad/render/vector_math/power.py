@@ -6,7 +6,7 @@ up to 745. Special cases as in IEEE 754-2008, 9.2.1.
 
 from __future__ import annotations
 
-from symgrad.render.vector_math.exponential import LN2, exp_parts, split_exponent
+from symgrad.render.vector_math.exponential import LN2, exp_parts, scale_by_power, split_exponent
 from symgrad.render.vector_math.lanes import (
     DOUBLE,
     FLOAT,
@@ -17,7 +17,6 @@ from symgrad.render.vector_math.lanes import (
     fast_two_sum,
     fma,
     polynomial,
-    scale_by_power,
     select,
     sqrt,
 )

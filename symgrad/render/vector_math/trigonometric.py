@@ -21,6 +21,7 @@ from symgrad.render.vector_math.lanes import (
     fast_two_sum,
     fma,
     if_any,
+    nearest,
     polynomial,
     select,
     two_sum,
@@ -65,9 +66,9 @@ class Reduced:
 
 
 def _reduce(a: Lanes) -> Reduced:
-    shifted = fma(a, TWO_OVER_PI, a.format.magic)
-    n = shifted - a.format.magic
-    if a.fused:
+    whole = nearest(a, TWO_OVER_PI)
+    n = whole.number
+    if a.target.fused:
         first, second, third = PI_HALF[a.format]
         minus_n = -n
         exact = minus_n.call("fma", first, a)  # a multiple of the last bit of pi/2, and below 1: no rounding
@@ -80,7 +81,7 @@ def _reduce(a: Lanes) -> Reduced:
             low = select(near, 0.0, low)
     else:
         r, low = _reduce_by_exact_products(a, n)
-    return Reduced(shifted.bits(), *sine_cosine(r, low))
+    return Reduced(whole.bits, *sine_cosine(r, low))
 
 
 def sine_cosine(r: Lanes, low: Lanes) -> tuple[tuple[Lanes, Lanes], tuple[Lanes, Lanes]]:
@@ -140,7 +141,7 @@ def tan(x: Lanes) -> Lanes:
 def _with_libm(name: str, x: Lanes, y: Lanes) -> Lanes:
     """y, but libm's result in the lanes beyond the limit, if there are any."""
     function = _lane_by_lane(x.builder.module, name, x)
-    return if_any(absolute(x) > LIMIT[x.format], lambda: Lanes(x.builder, x.builder.call(function, [x.value, y.value]), x.fused), y)
+    return if_any(absolute(x) > LIMIT[x.format], lambda: Lanes(x.builder, x.builder.call(function, [x.value, y.value]), x.target), y)
 
 
 def _lane_by_lane(module: Any, name: str, like: Lanes) -> Any:
@@ -153,7 +154,7 @@ def _lane_by_lane(module: Any, name: str, like: Lanes) -> Any:
         for attribute in ("noinline", "cold", "nounwind"):
             function.attributes.add(attribute)
         builder = ir.IRBuilder(function.append_basic_block())
-        x, y = (Lanes(builder, argument, like.fused) for argument in function.args)
+        x, y = (Lanes(builder, argument, like.target) for argument in function.args)
         exact = by_lane(name, x)
         builder.ret(select(absolute(x) > LIMIT[x.format], exact, y).value)
     return function

@@ -1,0 +1,81 @@
+"""The three AVX-512 instructions that LLVM has no portable name for: exponent, mantissa, and scaling by a power of two.
+
+They do in one step, special values included, what costs seven or more portable instructions each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from symgrad.render.vector_math.lanes import Lanes
+
+__all__ = ["available", "exponent", "mantissa", "scale"]
+
+INT8, INT32 = ir.IntType(8), ir.IntType(32)
+CURRENT_ROUNDING = ir.Constant(INT32, 4)
+# getmant: the mantissa in [0.75, 1.5); of zeros and infinity 1, of negative numbers NaN
+INTERVAL_AND_SIGN = ir.Constant(INT32, 0b11_11)
+
+
+def available(x: Lanes) -> bool:
+    """Whether the target has them for vectors of this width (wider ones in parts)."""
+    bits = (x.count or 0) * x.format.width
+    return x.target.avx512 and (bits in (128, 256) or (bits > 0 and bits % 512 == 0))
+
+
+def exponent(x: Lanes) -> Lanes:
+    """floor(log2(abs(x))), for subnormal numbers too; minus infinity for zeros, infinity for infinities."""
+    return _by_parts("getexp", [x], [])
+
+
+def mantissa(x: Lanes) -> Lanes:
+    """x over a power of two, in [0.75, 1.5)."""
+    return _by_parts("getmant", [x], [INTERVAL_AND_SIGN])
+
+
+def scale(x: Lanes, n: Lanes) -> Lanes:
+    """x * 2**floor(n), rounded once."""
+    return _by_parts("scalef", [x, n], [])
+
+
+def _by_parts(name: str, operands: list[Lanes], immediate: list[Any]) -> Lanes:
+    x = operands[0]
+    assert x.count is not None
+    widest = 512 // x.format.width
+    if x.count <= widest:
+        return _call(name, operands, immediate)
+    starts = range(0, x.count, widest)
+    parts = [_call(name, [_slice(v, start, widest) for v in operands], immediate) for start in starts]
+    while len(parts) > 1:
+        parts = [_join(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _call(name: str, operands: list[Lanes], immediate: list[Any]) -> Lanes:
+    x = operands[0]
+    assert x.count is not None
+    bits = x.count * x.format.width
+    mask = ir.IntType(max(8, x.count))
+    arguments = [*(v.value for v in operands), *immediate, ir.Constant(x.type, None), ir.Constant(mask, -1)]
+    if bits == 512:
+        arguments.append(CURRENT_ROUNDING)
+    symbol = f"llvm.x86.avx512.mask.{name}.{'pd' if x.format.width == 64 else 'ps'}.{bits}"
+    module = x.builder.module
+    function = module.globals.get(symbol) or ir.Function(module, ir.FunctionType(x.type, [a.type for a in arguments]), symbol)
+    return Lanes(x.builder, x.builder.call(function, arguments), x.target)
+
+
+def _shuffle(a: Lanes, b: Lanes, indices: range) -> Lanes:
+    order = ir.Constant(ir.VectorType(INT32, len(indices)), list(indices))
+    return Lanes(a.builder, a.builder.shuffle_vector(a.value, b.value, order), a.target)
+
+
+def _slice(x: Lanes, start: int, count: int) -> Lanes:
+    return _shuffle(x, x, range(start, start + count))
+
+
+def _join(a: Lanes, b: Lanes) -> Lanes:
+    assert a.count is not None
+    return _shuffle(a, b, range(2 * a.count))
