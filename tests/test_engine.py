@@ -51,7 +51,7 @@ def built_in(
     entry = engine.entry_address(lambda: None, code.append)
     return table.make_builtin(
         "f", entry, content, fallback or (lambda *a, **k: ("fallback", a, k)), failed or (lambda code: None),
-        [sys.intern(i.name) for i in inputs], writer.keys, library,
+        [i.name for i in inputs], writer.keys, library,
     )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def test_many_arguments_use_the_heap() -> None:
     b.store(total, 0, value)
     f = built_in(Program("many", (*inputs, total), (), (), b.body), "total")
     assert f(*map(float, range(1500))) == sum(range(1500))
-    assert f(*map(float, range(1000)), **{sys.intern(f"x{k}"): k for k in range(1000, 1500)}) == sum(range(1500))
+    assert f(*map(float, range(1000)), **{f"x{k}": k for k in range(1000, 1500)}) == sum(range(1500))
 
 
 def test_empty_results() -> None:

@@ -186,15 +186,18 @@ class _Emitter:
                 place = self.local(self.word)
                 b.store(b.add(self.count, j), place)  # most often they are in order
                 expected = self.python("PyTuple_GetItem", self.object, names, b.load(place))
-                with b.if_then(b.icmp_unsigned("!=", keyword, expected)):
+                with b.if_then(b.not_(self._same_text(keyword, expected))):
                     b.store(self.number(-1), place)
                     with self.loop(wanted, self.count) as i:
                         name = self.python("PyTuple_GetItem", self.object, names, i)
-                        b.store(b.select(b.icmp_unsigned("==", keyword, name), i, b.load(place)), place)
+                        b.store(b.select(self._same_text(keyword, name), i, b.load(place)), place)
                     self.give_up_unless(b.icmp_signed(">=", b.load(place), self.number(0)))
                 cell = self.work("at_arguments", b.load(place))
                 b.store(self.address(self.at(self.args, b.add(self.count, j))), cell)
         # As many arguments as inputs, each keyword known and (Python sees to it) different: every place is filled.
+
+    def _same_text(self, left: Any, right: Any) -> Any:
+        return self.b.icmp_signed("==", self.python("PyUnicode_Compare", self.int, left, right), self.number(0, 32))
 
     def _inputs(self) -> None:
         """Reads every argument into a cell, or checks that it is an array that the kernel can use in place."""

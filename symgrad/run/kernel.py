@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,14 +116,13 @@ class Kernel:
         writer = table.Table(self.sizes, self.arguments, signature.inputs, outputs, plan.result, self.checks, self.release)
         constants = [(position, array.ctypes.data) for position, array in self.constants.items()]
         content = writer.write(self.address, constants, table.new_array_address())
-        keywords = [None if k is None else sys.intern(k) for k in signature.keywords]
 
         def refused(*args: Any, **keywords: Any) -> Any:
             shapes = ", ".join(str(np.shape(a)) for a in args)
             raise ShapeError(f"{signature} cannot be computed for shapes {shapes}: a size would be negative")
 
         entry = engine.entry_address(_load_entry, _store_entry)
-        return table.make_builtin(name, entry, content, fallback or refused, self.fail, keywords, writer.keys, self, doc, remake)
+        return table.make_builtin(name, entry, content, fallback or refused, self.fail, signature.keywords, writer.keys, self, doc, remake)
 
     def fail(self, code: int) -> None:
         """Raises what a failure code of the machine code stands for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import keyword
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -192,6 +193,7 @@ class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
+_NO_KEYWORD = "\0 by position only"
 _METH_FASTCALL_KEYWORDS = 0x0080 | 0x0002
 
 
@@ -211,7 +213,7 @@ def make_builtin(
     """A built-in function around the entry at address ``entry``; it owns all it is given.
 
     ``fallback`` gets the calls that the entry does not take, ``failed`` the kernel's failure codes;
-    ``names`` are the arguments' keywords (``None``: positional only), interned; ``keys`` those of dict results;
+    ``names`` are the arguments' keywords (``None``: positional only); ``keys`` those of dict results;
     ``remake`` gives, called by pickle, an object whose attribute ``name`` is this built-in.
     """
     if all(n is not None and n.isidentifier() and not keyword.iskeyword(n) for n in names):
@@ -219,7 +221,8 @@ def make_builtin(
     method = _MethodDef(name.encode(), entry, _METH_FASTCALL_KEYWORDS, doc.encode())
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
-    return new(ctypes.byref(method), Compiled((table, fallback, failed, tuple(names), tuple(keys), (owned, method), remake)), None)
+    words = tuple(_NO_KEYWORD if n is None else sys.intern(n) for n in names)  # interned, most comparisons are of addresses
+    return new(ctypes.byref(method), Compiled((table, fallback, failed, words, tuple(keys), (owned, method), remake)), None)
 
 
 def new_array_address() -> int:
