@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 import symgrad as sg
 from symgrad.expr import Expr
 from symgrad.show import Formulas

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+
 import symgrad as sg
 from symgrad.show import Formulas
 from symgrad.show.latex import latex_name
@@ -68,7 +69,8 @@ def test_shared_parts_are_defined_first() -> None:
 
 
 def test_a_named_part_has_its_definition() -> None:
-    assert (2 * (w * x).named("hidden")).latex() == "\\begin{aligned}\n\\mathrm{hidden} &= w x \\\\\n&\\phantom{=} 2 \\mathrm{hidden}\n\\end{aligned}"
+    shown = (2 * (w * x).named("hidden")).latex()
+    assert shown == "\\begin{aligned}\n\\mathrm{hidden} &= w x \\\\\n&\\phantom{=} 2 \\mathrm{hidden}\n\\end{aligned}"
 
 
 def test_formulas_by_name() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import symgrad as sg
 from symgrad.evaluate import evaluate
-from symgrad.expr import Expr, apply, free_symbols
-from symgrad.expr import OPS
+from symgrad.expr import OPS, Expr, apply, free_symbols
 from symgrad.show import Formulas, text
 from symgrad.show.text import number
 
@@ -25,8 +25,10 @@ i = sg.symbol("i", ("n",), integer=True)
     "formula",
     [
         "x*(1 - tanh(w*x + b)**2)", "3*x**2 - 4*x + 5", "-x*y", "3*(2*x)", "x - (y - w)", "x/(y/w)", "x/y/w", "x*(y/w)", "x*y/w",
-        "x**(-2)", "(x**y)**w", "x**y**w", "(-x)**2", "-x**2", "-2*x", "x*(-2)", "x + (-3)", "x - (-y)", "-(x + y)", "-(-x)", "(-2)**x",
-        "x//y % w", "x*(y % w)", "(x//y)*w", "~(x > 0)", "(x > 0) & (y < 1)", "(x > 0) | ((y < 1) & (w < 2))", "where(x >= 0, x, 0)", "x == y",
+        "x**(-2)", "(x**y)**w", "x**y**w", "(-x)**2", "-x**2", "-2*x", "x*(-2)", "x + (-3)", "x - (-y)", "-(x + y)",
+        "-(-x)", "(-2)**x",
+        "x//y % w", "x*(y % w)", "(x//y)*w", "~(x > 0)", "(x > 0) & (y < 1)",
+        "(x > 0) | ((y < 1) & (w < 2))", "where(x >= 0, x, 0)", "x == y",
         "0.5*x", "0.0001*x", "1e-7*x", "2.0*x", "pi*x", "1e22*x", "sin(x)**2 + cos(x)**2", "maximum(0, x)", "leaky_relu(x, slope=0.1)",
         "polygamma(2, x)", "abs(x - y)", "exp(-(x - y)**2/(2*w**2))", "2**x", "x**0.5",
     ],
@@ -83,7 +85,8 @@ def test_tensor_formulas(made: Any, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(2, "2"), (2.0, "2.0"), (0.1, "0.1"), (1e-4, "0.0001"), (1e-7, "1e-7"), (1e22, "1e22"), (-0.0, "-0.0"), (5e-324, "5e-324"), (math.pi, "pi"), (True, "True")],
+    [(2, "2"), (2.0, "2.0"), (0.1, "0.1"), (1e-4, "0.0001"), (1e-7, "1e-7"), (1e22, "1e22"),
+     (-0.0, "-0.0"), (5e-324, "5e-324"), (math.pi, "pi"), (True, "True")],
 )
 def test_numbers(value: Any, expected: str) -> None:
     assert number(value) == expected
@@ -111,7 +114,8 @@ def test_large_shared_parts_stand_in_front() -> None:
 def test_letters_of_the_user_are_not_taken() -> None:
     h1 = sg.symbol("h1", 16)
     big = sg.tanh(X @ W1 + h1)
-    assert str((big * big).sum() * sg.exp(big).sum() + sg.log(1 + big * big).sum() + (big @ W2).sum()).startswith("t1 = tanh(X @ W1 + h1)\n")
+    shown = str((big * big).sum() * sg.exp(big).sum() + sg.log(1 + big * big).sum() + (big @ W2).sum())
+    assert shown.startswith("t1 = tanh(X @ W1 + h1)\n")
 
 
 def test_named_parts_stand_under_their_names() -> None:
@@ -142,7 +146,10 @@ def test_formulas_share_what_they_share() -> None:
 # --- large expressions --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", [lambda e: sg.tanh(e), lambda e: -e, lambda e: e + x, lambda e: x - e, lambda e: e * e], ids="tanh neg add sub square".split())
+STEPS = {"tanh": lambda e: sg.tanh(e), "neg": lambda e: -e, "add": lambda e: e + x, "sub": lambda e: x - e, "square": lambda e: e * e}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_deep_expressions_print_in_linear_size(step: Any) -> None:
     e = x
     for _ in range(5_000):
@@ -162,7 +169,8 @@ def random_formula(rng: random.Random, depth: int) -> Expr:
     if rng.random() < 0.4:
         return apply(OPS[rng.choice(_UNARY)], random_formula(rng, depth - 1))
     if rng.random() < 0.1:
-        condition = apply(OPS[rng.choice(["less", "greater_equal", "equal"])], random_formula(rng, max(depth - 2, 0)), random_formula(rng, max(depth - 2, 0)))
+        a, b = (random_formula(rng, max(depth - 2, 0)) for _ in range(2))
+        condition = apply(OPS[rng.choice(["less", "greater_equal", "equal"])], a, b)
         return sg.where(condition, random_formula(rng, depth - 1), random_formula(rng, depth - 1))
     return apply(OPS[rng.choice(_BINARY)], random_formula(rng, depth - 1), random_formula(rng, depth - 1))
 

@@ -323,8 +323,19 @@ def _where(e: Expr) -> Layout:
     condition, a, b = e.args
     if is_number(a, 1) and is_number(b, 0):
         return CALL, [r"\mathbf{1}\left\{", (condition, ANY), r"\right\}"]
-    pieces: list[Piece] = [r"\begin{cases} ", (a, ANY), r" & \text{if } ", (condition, ANY), r" \\ ", (b, ANY), r" & \text{otherwise} \end{cases}"]
-    return COMPARISON, pieces
+    cases: list[Piece] = [(a, ANY), r" & \text{if } ", (condition, ANY), r" \\ ", (b, ANY), r" & \text{otherwise}"]
+    return COMPARISON, [r"\begin{cases} ", *cases, r" \end{cases}"]
+
+
+def _size(e: Expr) -> Layout:
+    dim = str(e.params["dim"])
+    return (CALL, [latex_name(dim)]) if dim.isidentifier() else (CALL if dim.isdigit() else SUM, [dim.replace("*", r" \cdot ")])
+
+
+def _broadcast_to(e: Expr) -> Layout:
+    if is_number(e.args[0], 1):
+        return CALL, [r"\mathbf{1}_{" + shape_latex(e.shape) + "}"]
+    return call("broadcast", e.args[0], below=shape_latex(e.shape))
 
 
 def _surrounded(left: str, closing: str) -> Callable[[Expr], Layout]:
@@ -342,7 +353,8 @@ def _records_latex(e: Expr) -> Layout:
 _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "constant":      _constant,
     "symbol":        lambda e: (CALL, [latex_name(e.name)]),
-    "size":          lambda e: (CALL if str(e.params["dim"]).isalnum() else SUM, [latex_name(d) if (d := str(e.params["dim"])).isidentifier() else d]),
+    "named":         lambda e: (ATOM, [(e.args[0], ANY)]),
+    "size":          _size,
     "arange":        lambda e: (CALL, [rf"\left(0, \ldots, {dims.subtract(e.shape[0], 1)}\right)"]),
     "eye":           lambda e: (CALL, [rf"I_{{{e.shape[0]}}}" if e.shape[0] == e.shape[1] else rf"I_{{{shape_latex(e.shape)}}}"]),
     "neg":           lambda e: (NEGATION, ["-", right(e.args[0], PRODUCT)]),
@@ -403,7 +415,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "norm":          _norm,
     "transpose":     _transpose,
     "reshape":       _reshape,
-    "broadcast_to":  lambda e: (CALL, [r"\mathbf{1}_{" + shape_latex(e.shape) + "}"]) if is_number(e.args[0], 1) else call("broadcast", e.args[0], below=shape_latex(e.shape)),
+    "broadcast_to":  _broadcast_to,
     "slice":         _slice,
     "gather":        _gather,
     "stop_gradient": _function("stop"),

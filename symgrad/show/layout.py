@@ -79,8 +79,7 @@ class Script:
             if ready:
                 order.append(node)
             elif node not in self.pieces:
-                strength, pieces = (ATOM, [(node.args[0], ANY)]) if node.op.name == "named" else self.layout(node)
-                self.pieces[node] = strength, pieces
+                self.pieces[node] = self.layout(node)
                 stack.append((node, True))
                 stack.extend((part, False) for p in reversed(self.pieces[node][1]) for part in _parts(p))
         return order
@@ -198,7 +197,9 @@ def leads_negative(e: Expr) -> bool:
         if (e := seen(e)).op.name not in ("mul", "div"):
             break
         e = e.args[0]
-    return e.op.name == "neg" or (is_scalar_constant(e) and e.kind != "boolean" and (e.params["value"] < 0 or str(e.params["value"]) == "-0.0"))
+    if e.op.name == "neg":
+        return True
+    return is_scalar_constant(e) and e.kind != "boolean" and str(e.params["value"]).startswith("-")
 
 
 class Contraction:
@@ -248,8 +249,10 @@ def _matmul(first: str, second: str, output: str) -> tuple[bool, bool] | None:
         if as_is:
             return (False, False)
         return ((False, True) if vector_first else (True, False)) if len(matrix) == 2 else None
+    if len(output) < 2:
+        return None
     batch = output[:-2]
-    i, j = output[-2:]
+    i, j = output[-2], output[-1]
     for operand in (first, second):
         if len(operand) > 2 and operand[:-2] != batch:
             return None

@@ -14,7 +14,7 @@ from symgrad.differentiate import grad
 from symgrad.errors import ShapeError
 from symgrad.evaluate import evaluate
 from symgrad.expr import Array, Expr, as_expr, free_symbols, topological
-from symgrad.show.layout import ATOM, seen
+from symgrad.show.layout import ATOM, Alternative, seen
 from symgrad.show.text import text_layout
 
 __all__ = ["Point", "at"]
@@ -77,7 +77,8 @@ class Point:
         """
         wanted = self._node(node)
         if self.expr.shape != ():
-            raise ShapeError(f"the expression has shape {dims.format_shape(self.expr.shape)}, only a scalar has a gradient: take a sum, or use sg.jacobian")
+            shape = dims.format_shape(self.expr.shape)
+            raise ShapeError(f"the expression has shape {shape}, only a scalar has a gradient: take a sum, or use sg.jacobian")
         if wanted.kind != "real":
             raise TypeError(f"a derivative with respect to {wanted.kind} values does not exist")
         return _plain(self._grads[wanted])
@@ -116,7 +117,7 @@ class Point:
     def __str__(self) -> str:
         rows = self._rows()
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = [f"{n:>{widths[0]}}  {label:<{widths[1]}}  {value:>{widths[2]}}  {gradient:>{widths[3]}}".rstrip() for n, label, value, gradient in rows]
+        lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "><>>", widths, strict=True)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * width for width in widths))
         return "\n".join(lines)
 
@@ -126,7 +127,8 @@ class Point:
         head, *rows = self._rows()
         cells = "".join(f"<th>{escape(c)}</th>" for c in head)
         body = "".join(
-            f'<tr><td>{n}</td><td style="text-align:left"><code>{escape(label)}</code></td><td>{escape(value)}</td><td>{escape(gradient)}</td></tr>'
+            f'<tr><td>{n}</td><td style="text-align:left"><code>{escape(label)}</code></td>'
+            f"<td>{escape(value)}</td><td>{escape(gradient)}</td></tr>"
             for n, label, value, gradient in rows
         )
         return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
@@ -150,12 +152,14 @@ def _labels(nodes: list[Expr]) -> dict[Expr, str]:
     labels: dict[Expr, str] = {}
     inside: dict[Expr, tuple[str, int]] = {}  # how a node is written as a part, and how strongly that binds
     for node in topological(*nodes):
-        strength, pieces = (ATOM, [node.name]) if node.op.name == "named" else text_layout(node)
+        strength, pieces = text_layout(node)
+        if node.op.name == "named":
+            strength, pieces = ATOM, [node.name]
         written = ""
         for piece in pieces:
             if isinstance(piece, str):
                 written += piece
-            else:
+            elif not isinstance(piece, Alternative):
                 part, binds = inside[seen(piece[0])]
                 written += f"({part})" if binds < piece[1] else part
         labels[node] = f"{written} = {inside[node.args[0]][0]}" if node.op.name == "named" else written

@@ -37,7 +37,6 @@ from symgrad.show.layout import (
     Script,
     contraction,
     inserted_or_dropped,
-    is_scalar_constant,
     leads_negative,
 )
 
@@ -122,6 +121,13 @@ def _constant(e: Expr) -> Layout:
     return (NEGATION if leads_negative(e) else CALL), [number(value)]
 
 
+def _neg(e: Expr) -> Layout:
+    """``-x*y`` for the negative of a product: bit for bit the same as the product of the negative."""
+    (x,) = e.args
+    strength = PRODUCT if _is_product(x) or _is_matmul(x) else NEGATION
+    return strength, ["-", right(x, strength)]
+
+
 def _sum(sign: str) -> Callable[[Expr], Layout]:
     return lambda e: (SUM, [(e.args[0], SUM), f" {sign} ", right(e.args[1], SUM + 1)])
 
@@ -130,7 +136,8 @@ def _product(sign: str) -> Callable[[Expr], Layout]:
     def layout(e: Expr) -> Layout:
         a, b = e.args
         spaced = bool(a.shape and b.shape) or sign == "%"
-        mixes = a.op.name in ("floordiv", "mod") or _is_matmul(a) if sign in "*/" else _is_product(a) or _is_matmul(a)
+        base = a.args[0] if a.op.name == "neg" else a
+        mixes = _is_matmul(base) or (base.op.name in ("floordiv", "mod") if sign in "*/" else _is_product(base))
         return PRODUCT, [(a, PRODUCT + 1 if mixes else PRODUCT), f" {sign} " if spaced else sign, right(b, PRODUCT + 1)]
 
     return layout
@@ -148,7 +155,12 @@ def _div(e: Expr) -> Layout:
 
 
 def _infix(sign: str, strength: int, operands: int) -> Callable[[Expr], Layout]:
-    return lambda e: (strength, [(e.args[0], strength if e.args[0].op is e.op and operands > NEGATION else operands), f" {sign} ", (e.args[1], operands)])
+    def layout(e: Expr) -> Layout:
+        a, b = e.args
+        chained = a.op is e.op and strength < COMPARISON  # a & b & c
+        return strength, [(a, strength if chained else operands), f" {sign} ", (b, operands)]
+
+    return layout
 
 
 def _contract(e: Expr) -> Layout:
@@ -158,7 +170,8 @@ def _contract(e: Expr) -> Layout:
         return call("outer", a, b)
     if reading.style == "sum":
         axes = reading.detail
-        return CALL, ["sum(", (a, PRODUCT + 1 if _is_matmul(a) else PRODUCT), " * ", right(b, PRODUCT + 1), *([f", axis={_axes(axes)}"] if axes else []), ")"]
+        product: list[Piece] = [(a, PRODUCT + 1 if _is_matmul(a) else PRODUCT), " * ", right(b, PRODUCT + 1)]
+        return CALL, ["sum(", *product, f", axis={_axes(axes)})" if axes else ")"]
     if reading.style == "einsum":
         return CALL, [f'einsum("{reading.detail}", ', (a, ANY), ", ", (b, ANY), ")"]
     pieces: list[Piece] = [(a, POSTFIX), ".T"] if a_turned else [(a, PRODUCT if _is_matmul(a) else PRODUCT + 1)]
@@ -340,7 +353,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "size":          _size,
     "arange":        lambda e: (CALL, [f"arange({e.shape[0]})"]),
     "eye":           lambda e: (CALL, [f"eye({', '.join(map(str, dict.fromkeys(e.shape)))})"]),
-    "neg":           lambda e: (NEGATION, ["-", right(e.args[0], PRODUCT if _is_product(e.args[0]) or _is_matmul(e.args[0]) else NEGATION)]),
+    "neg":           _neg,
     "add":           _sum("+"),
     "sub":           _sum("-"),
     "mul":           _product("*"),

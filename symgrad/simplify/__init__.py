@@ -1,11 +1,12 @@
 """SIMPLIFY: local rules, stability rewrites, and SymPy on scalar islands. Expressions in, expressions out.
 
-    rules.py      local rules as tables: identities, shapes, reductions, contractions
-    stability.py  formulas that lose accuracy, and the functions that do not
-    collect.py    constants gathered, like terms added, terms in order
-    islands.py    SymPy on small scalar parts
+    rules         the local rules as tables: algebra; tensors, factors, contractions in files beside it
+    stability     formulas that lose accuracy, and the functions that do not
+    collect       constants gathered, like terms added
+    present       the user's order put back, the conventional one elsewhere
+    islands       SymPy on small scalar parts
 
-Never slower, never wrong: see the head of ``rules.py`` for what sound means here.
+Never slower, never wrong: see the head of ``rules`` for what sound means here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from functools import cache
 from typing import Any
 
 from symgrad.expr import Expr, as_expr, rebuild, rewrite, topological
-from symgrad.simplify.collect import collect, present
+from symgrad.simplify.collect import collect
+from symgrad.simplify.present import present
 from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
 from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY

@@ -46,7 +46,7 @@ def number(e: Expr) -> int | float | None:
         if not 1 <= value.size <= _UNIFORM_LOOK or (value.tobytes() != value.flat[:1].tobytes() * value.size):
             return None
         value = value.flat[0].item()
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def see(e: Expr) -> Expr:
@@ -226,7 +226,8 @@ class Rewriter:
             if node in done:
                 stack.pop()
             elif node in forward:
-                self._finish(node, done.get(forward[node], forward[node]), forward[node])  # the second case: rules that undo each other stop here
+                # not in done: two rules undo each other, and it stops here
+                self._finish(node, done.get(forward[node], forward[node]), forward[node])
                 stack.pop()
             elif pending := [a for a in node.args if a not in done]:
                 stack.extend(reversed(pending))
