@@ -22,7 +22,7 @@ import numpy as np
 from symgrad import dims
 from symgrad.dims import Constraint, Shape
 from symgrad.errors import ShapeError
-from symgrad.expr import CONSTANT, Expr, apply, as_expr, free_symbols, rebuild, rewrite, topological
+from symgrad.expr import CONSTANT, OPS, Expr, apply, as_expr, free_symbols, rebuild, rewrite, topological
 from symgrad.expr import symbol as make_symbol
 from symgrad.loops import Program
 from symgrad.ops.define import USER_OPS  # may mean something else tomorrow: formulas with one are not kept on disk
@@ -431,7 +431,7 @@ def _fresh(name: str, taken: set[str]) -> str:
 
 def _key(formula: Formula, plan: Plan) -> str:
     """What the result depends on, digested; nothing where it must not be kept."""
-    if not formula.cache or any(node.op.name in USER_OPS for node in topological(*formula.outputs)):
+    if not formula.cache or not disk.source_is_what_runs() or any(node.op.name in USER_OPS for node in topological(*formula.outputs)):
         return ""
     options = (formula.dtype, formula.simplify, formula.threads, formula.fastmath, formula.mode)
     digests = [[e.digest for e in group] for group in (formula.outputs, plan.inputs, formula.wrt)]
@@ -469,7 +469,9 @@ def _simplified(formula: Formula, outputs: dict[str, Expr]) -> dict[str, Expr]:
 
     with engine.lock:
         set_store(disk.Store("island") if formula.cache else None)
-        return dict(zip(outputs, simplify(list(outputs.values()))))
+        simple = simplify(list(outputs.values()))
+    # A real formula may have become a whole number, x/x → 1: the buffers are of the kinds that were asked for.
+    return {name: e if e.kind == given.kind else apply(OPS["to_real"], e) for (name, given), e in zip(outputs.items(), simple)}
 
 
 def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from symgrad import dims, ops
 from symgrad.errors import ShapeError
-from symgrad.expr import METHODS, OPS, Expr, Op, _converters, apply, as_expr, constant, rewrite, symbol, topological
+from symgrad.expr import METHODS, OPS, Expr, Op, _converters, apply, as_expr, constant, free_symbols, rewrite, symbol, topological
 
 __all__ = ["Reader", "from_sympy", "scalar_to_sympy", "to_sympy"]
 
@@ -38,7 +38,7 @@ def to_sympy(expr: Any) -> Any:
 
     Symbols become real (positive, integer) ones. ``named`` and ``stop_gradient`` nodes are seen through.
     Raises ``ShapeError`` for a named dimension, ``TypeError`` for an operation without SymPy counterpart,
-    ``ValueError`` where the expression is larger or deeper than SymPy can take.
+    ``ValueError`` where the expression is larger or deeper than SymPy can take, or has two symbols of one name.
 
     >>> import symgrad as sg
     >>> x = sg.symbol("x")
@@ -49,6 +49,7 @@ def to_sympy(expr: Any) -> Any:
 
     root = _without_composites(as_expr(expr))
     order = topological(root)
+    free_symbols(root)  # SymPy's symbols of one name are one symbol
     size = sum(_elements(node) for node in order)
     if size > MAX_ELEMENTS:
         raise ValueError(f"to_sympy: {size} scalar operations are more than SymPy can take ({MAX_ELEMENTS})")

@@ -1,9 +1,29 @@
-"""What a person or a machine may throw at a compiled function: EDGES by row."""
+"""What a person or a machine may throw at symgrad, by the rows of the project's list of edges: ``test_row_NN``.
+
+Rows whose tests stand beside what they test:
+
+    10 11 12     test_shapes.py::test_row_10, test_row_11, test_row_12
+    13 20 21     test_differentiate.py::test_row_13, test_row_20, test_row_21; test_cli.py::test_row_20_bad_input_is_one_line_and_status_2
+    18 19        test_parse.py::test_row_18_large_texts, test_row_19_letters_are_symbols
+                 (rows 14 to 17 in full: test_parse.py::test_refused_with_column_and_caret)
+    22           test_rules.py::test_deep_chains, test_show_text.py::test_deep_expressions_print_in_linear_size
+    24           test_islands.py::test_sympy_hangs, test_sympy_raises, test_sympy_is_wrong_or_worse, test_bounded
+    25           test_islands.py::test_random_expressions_never_get_worse, test_rules.py::test_a_pattern_is_never_less_accurate
+    41 42        test_train.py::test_row_41_a_loss_that_turns_nan_keeps_the_last_good_parameters, test_row_42_a_learning_rate_of_a_million
+    48           test_train.py::test_row_48_what_is_refused, test_row_48_a_label_out_of_range,
+                 test_one_sample_and_a_constant_column, test_a_smaller_last_batch_is_used
+    49 50        test_cli.py::test_row_49_tables_with_faults, test_row_50_output_that_cannot_show_greek;
+                 test_train.py::test_plain_lines_without_a_terminal
+
+Rows 32 and 43 to 46 (``out=``, checkpoints) belong to features that are not there yet; of 43, what a run learnt is kept:
+test_train.py::test_row_43_ctrl_c_keeps_what_was_learnt, test_cli.py::test_row_43_ctrl_c_saves_and_exits_with_130.
+"""
 
 from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -42,6 +62,199 @@ def f() -> sg.Function:
 @pytest.fixture(scope="module")
 def scalar() -> sg.Function:
     return sg.compile(x * y + 0.25)
+
+
+# --- building ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "1x", " ", "a b", "a\0b", "a\nb", "x\u200b", "\ud800", "x-y", '__import__("os")', "x;f"], ids=ascii)
+def test_row_01(name: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        sg.symbol(name)
+    assert repr(name) in str(caught.value)
+
+
+# Python's words, functions of ours, what generated programs import and what they call their own things.
+TROUBLESOME = "lambda def None True np math njit float exp tanh _t0 t0 v1 i n acc d_x value value_kernel convert __builtins__ inf".split()
+
+
+def test_row_02(tmp_path: Path) -> None:
+    scalars = [sg.symbol(name) for name in TROUBLESOME]
+    total = sum((s * (k + 1.0) for k, s in enumerate(scalars)), sg.constant(0.0))
+    value, weights = sg.tanh(total * 0.01), np.arange(1.0, len(scalars) + 1)
+    at = np.linspace(-1, 1, len(scalars))
+    wanted = np.tanh(at @ weights * 0.01)
+    function = sg.compile(value)
+    assert function(*at) == pytest.approx(wanted) and function(**dict(zip(TROUBLESOME, at))) == pytest.approx(wanted)
+    gradient = function.grad(*at)
+    assert list(gradient) == TROUBLESOME and gradient["np"] == pytest.approx((1 - wanted**2) * 0.01 * (1 + TROUBLESOME.index("np")))
+    arrays = sg.compile(sg.sum(sg.symbol("np", ("n", 2)) @ sg.symbol("convert", (2,))))  # a program that has these itself
+    (tmp_path / "scalars.py").write_text(function.source("python"), encoding="utf-8")
+    (tmp_path / "arrays.py").write_text(arrays.source("python"), encoding="utf-8")
+    script = f"""
+        import sys; sys.path.insert(0, {str(tmp_path)!r})
+        import numpy as np, scalars, arrays
+        print(repr(scalars.value(*{at.tolist()!r})), arrays.value(np.ones((3, 2)), np.ones(2)))
+    """
+    first, second = map(float, run(script, tmp_path / "cache", NUMBA_DISABLE_JIT="1").split())
+    assert first == pytest.approx(wanted) and second == 6.0
+
+
+def test_row_03() -> None:
+    """NFKC takes the micro sign to the letter, as Python does with its own names: one spelling is accepted."""
+    assert sg.symbol("\u03bc").name == "\u03bc"
+    for use in (sg.symbol, sg.parse):
+        with pytest.raises(ValueError, match="NFKC: write '\u03bc'"):
+            use("\u00b5")
+
+
+USES: dict[str, Callable[[sg.Expr], Any]] = {
+    "free_symbols": lambda e: e.free_symbols, "grad": lambda e: sg.grad(e, x), "hessian": lambda e: sg.hessian(e, x), "compile": sg.compile,
+    "str": str, "latex": lambda e: e.latex(), "at": lambda e: sg.at(e, x=1.0), "to_sympy": lambda e: e.to_sympy(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", USES)
+def test_row_04(use: str) -> None:
+    first, second = (sg.nn.Neuron(2, "tanh")(sg.symbol("p", (2,))) for _ in range(2))
+    for both in (x * sg.symbol("x", integer=True), x * sg.sum(sg.symbol("x", (3,))), x * sg.symbol("x", positive=True), x + first * second):
+        assert both.shape == ()  # building it is not yet a use
+        with pytest.raises(ValueError, match=r"two different symbols are named '[xw]'"):
+            USES[use](both)
+
+
+@pytest.mark.parametrize("wrong", ["1", None, 1j, b"1", {1}, np.array([1, "a"], object), np.array([1j]), np.array(["a"])], ids=repr)
+def test_row_05(wrong: Any) -> None:
+    uses: list[Callable[[], Any]] = [lambda: x + wrong, lambda: wrong + x, lambda: sg.tanh(wrong), lambda: sg.constant(wrong)]
+    for use in (*uses, lambda: sg.where(x > 0, wrong, x)):
+        with pytest.raises(TypeError, match=r"expression.*(are|can)$"):
+            use()
+
+
+def test_row_06() -> None:
+    for use in (lambda: bool(x > 0), lambda: x > 0 and y > 0, lambda: not x, lambda: 0 < x < 1, lambda: max(x, y)):
+        with pytest.raises(TypeError, match=r"sg\.where"):
+            use()
+    with pytest.raises(TypeError, match="not an array"):
+        np.array(x)
+
+
+def test_row_07() -> None:
+    one, other = sg.tanh(x * y + 1), sg.tanh(x * y + 1)
+    assert one is other and one == other and hash(one) == hash(other) and {one: 1}[other] == 1
+    assert (x + y == y + x) is False and x != y and one in [x, other]
+    assert sg.constant(0.0) != sg.constant(-0.0) and sg.constant(1) != sg.constant(True) and sg.constant(1) != sg.constant(1.0)
+    assert isinstance(sg.equal(x, y), sg.Expr)
+
+
+def test_row_08() -> None:
+    for use in (lambda: sg.constant(10**400), lambda: x + 10**400, lambda: sg.maximum(-(10**400), x)):
+        with pytest.raises(OverflowError, match="integer"):
+            use()
+    assert sg.compile(sg.symbol("k", integer=True) * 0 + (2**63 - 1))(3) == 2**63 - 1
+
+
+def test_row_09() -> None:
+    values = [0.1 + 0.2, -0.0, 5e-324, -5e-324, 1.7976931348623157e308, float("inf"), -float("inf"), float("nan"), np.pi, 1 / 3]
+    for simplify in (True, False):
+        outputs = [sg.where(x > 0, v, y) for v in values]
+        found = sg.compile(outputs, inputs=[x, y], simplify=simplify)(1.0, 0.0)
+        assert [np.float64(v).tobytes() for v in found] == [np.float64(v).tobytes() for v in values]
+    for v in values:
+        assert repr(float(sg.from_sympy(sg.constant(v).to_sympy()))) == repr(v) or v == 0  # SymPy has no -0.0
+        assert np.float64(float(sg.constant(v))).tobytes() == np.float64(v).tobytes()
+
+
+# --- text --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text, column", [("", 1), ("x +", 4), ("x y", 3), ("2x", 2)])
+def test_row_14(text: str, column: int) -> None:
+    with pytest.raises(sg.ParseError) as caught:
+        sg.parse(text)
+    assert caught.value.column == column
+    message, *shown = str(caught.value).splitlines()
+    assert f"column {column}" in message
+    assert shown == ["  " + text, "  " + " " * (column - 1) + "^"] if text else not shown  # nothing to show a place in
+
+
+@pytest.mark.parametrize("text", ["x.__class__", "f[..]", "lambda: x", "[x for x in y]", "f'{x}'", "(y := x)", '__import__("os")'])
+def test_row_15(text: str) -> None:
+    with pytest.raises(sg.ParseError):
+        sg.parse(text)
+
+
+def test_row_16() -> None:
+    for text, known in [("sigmiod(x)", "sigmoid"), ("tnah(x)", "tanh"), ("foo(x)", "floor")]:
+        with pytest.raises(sg.ParseError, match=f"unknown function .*'{known}'"):
+            sg.parse(text)
+
+
+def test_row_17() -> None:
+    assert sg.parse("x^2") is sg.parse("x**2")
+    for text in ("9**9**9", "factorial(10**7)", "9**(9**9)", "2**-9**9**9"):
+        with pytest.raises(sg.ParseError):
+            sg.parse(text)
+
+
+# --- derivatives and simplification --------------------------------------------------------------------
+
+
+def _chain(length: int) -> sg.Expr:
+    node = x
+    for k in range(length):
+        node = sg.sin(node) if k % 2 else node * 1.0001
+    return node
+
+
+def _check_chain(length: int) -> None:
+    """Builds, pickles, differentiates, simplifies, prints, compiles and calls a chain."""
+    node, value, slope = _chain(length), 0.5, 1.0
+    for k in range(length):
+        slope, value = (slope * np.cos(value), np.sin(value)) if k % 2 else (slope * 1.0001, value * 1.0001)
+    assert pickle.loads(pickle.dumps(node)) is node
+    derivative = sg.grad(node, x)
+    assert sg.simplify(node).shape == () and str(node) and str(derivative) and node.latex()
+    found, (gradient,) = sg.compile(node, wrt=[x], cache=False).value_and_grad(0.5)
+    assert found == pytest.approx(value, rel=1e-9) and gradient == pytest.approx(slope, rel=1e-6, abs=1e-300)
+
+
+def test_row_22_as_a_whole() -> None:
+    """Beyond Python's recursion limit; the full length is the slow test below."""
+    _check_chain(1500)
+
+
+@pytest.mark.slow
+def test_row_22() -> None:
+    _check_chain(100_000)
+
+
+def test_row_23() -> None:
+    node = x
+    for _ in range(60):
+        node = node * node
+    for simplify in (True, False):
+        function = sg.compile(node, wrt=[x], simplify=simplify)
+        point = 1 + 2.0**-60
+        assert function(point) == 1.0 and function(0.5) == 0.0
+        assert function.grad(1.0) == (2.0**60,)
+    assert len(str(node)) < 4000
+
+
+def test_row_25() -> None:
+    raw = {"ratio": x / x, "difference": x - x, "product": 0 * x}
+    kept = sg.compile(raw, simplify=False)
+    for value in (0.0, np.nan, np.inf):
+        found = kept(value)
+        assert np.isnan(found["ratio"]) and (np.isnan(found["difference"]) or value == 0) and (np.isnan(found["product"]) or value == 0)
+    free = sg.compile(raw)
+    assert free(2.0) == {"ratio": 1.0, "difference": 0.0, "product": 0.0}
+    # Finite where the raw form overflows, never the reverse.
+    overflowing = sg.log(1 + sg.exp(x)) + x * 0
+    assert sg.compile(overflowing, simplify=False)(1000.0) == np.inf and sg.compile(overflowing)(1000.0) == 1000.0
+
+
+# --- calls -------------------------------------------------------------------------------------------
 
 
 def test_row_26_many_inputs() -> None:
@@ -470,3 +683,32 @@ def test_row_47(f: sg.Function, tmp_path: Path) -> None:
         print(value == wanted["value"], np.array_equal(dX, wanted["dX"]), np.array_equal(dW, wanted["dW"]))
     """
     assert run(script, tmp_path / "cache").split() == ["True"] * 3
+
+
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_row_50_piped(tmp_path: Path, columns: str) -> None:
+    """No display, no terminal, NO_COLOR: plain lines that say the same at any width."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")}
+    environment |= {"COLUMNS": columns, "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "symgrad", "train", "spiral", "--epochs", "3", "--hidden", "4", "--out", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", done.stdout + done.stderr)  # no escape sequences, nothing drawn over
+    assert "test" in done.stdout and {p.suffix for p in (tmp_path / "out").iterdir()} == {".npz", ".png"}
+
+
+def test_every_row_has_a_test() -> None:
+    """The table above names tests that exist, and between it and this file no row is left out."""
+    assert __doc__ is not None
+    here = Path(__file__).parent
+    named, file = set(), ""
+    for word in re.findall(r"test_\w+(?:\.py)?", __doc__.partition("\n")[2]):
+        if word.endswith(".py"):
+            file = word
+        else:
+            named.add((file, word))
+    missing = {(file, name) for file, name in named if f"def {name}(" not in (here / file).read_text(encoding="utf-8")}
+    assert not missing
+    rows = {int(n) for n in re.findall(r"^def test_row_(\d+)", Path(__file__).read_text(encoding="utf-8"), re.MULTILINE)}
+    rows |= {int(n) for line in __doc__.splitlines() if (found := re.match(r" {4}(\d[\d ]*?)  ", line)) for n in found[1].split()}
+    assert {*range(1, 51)} - rows == {32, 43, 44, 45, 46}

@@ -95,8 +95,7 @@ def memory_type(context: Context, kind: str, lanes: int = 1) -> str:
     return value_type(context, kind, lanes).replace("i1", "i8")
 
 
-@lru_cache(maxsize=65536)
-def _bits(number: float, real: str) -> str:
+def _bits(number: float, real: str) -> str:  # not remembered: a cache would take -0.0 for 0.0
     if real == "float":  # LLVM writes a float as the double of the same value
         try:
             number = struct.unpack("<f", struct.pack("<f", number))[0]
