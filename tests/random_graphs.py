@@ -42,7 +42,9 @@ SMOOTH = (
     lambda e: sg.tanh(e) ** 3, lambda e: e.named("h"),
 )  # fmt: skip
 KINKED = (sg.relu, sg.abs, lambda e: sg.where(e > 0.25, e, 0.5 * e), lambda e: sg.clip(e, -1.0, 1.0), sg.leaky_relu, sg.elu)
-BINARY = (lambda p, q: p + q, lambda p, q: p - q, lambda p, q: p * q, lambda p, q: p / (2.5 + sg.tanh(q)), lambda p, q: sg.hypot(1 + p * p, q))
+BINARY = (
+    lambda p, q: p + q, lambda p, q: p - q, lambda p, q: p * q, lambda p, q: p / (2.5 + sg.tanh(q)), lambda p, q: sg.hypot(1 + p * p, q),
+)  # fmt: skip
 KINKED_BINARY = (sg.maximum, sg.minimum, lambda p, q: sg.where(p < q, p, 2 * q))
 
 
@@ -70,7 +72,8 @@ def _step(choose: Choose, pool: list[Expr], smooth: bool) -> Expr | None:
     if kind == 5:
         return _reduce(choose, recent)
     if kind == 6:
-        partners = [q for q in pool if recent.ndim and q.ndim and recent.ndim <= 2 and q.ndim <= 2 and recent.shape[-1] == q.shape[-2 if q.ndim > 1 else 0]]
+        flat = [q for q in pool if q.ndim in (1, 2)] if recent.ndim in (1, 2) else []
+        partners = [q for q in flat if recent.shape[-1] == q.shape[-2 if q.ndim > 1 else 0]]
         return sg.tanh(recent) @ sg.tanh(partners[choose(len(partners))]) if partners else None
     if kind == 7:
         return _move(choose, recent)
@@ -92,7 +95,8 @@ def _reduce(choose: Choose, e: Expr) -> Expr | None:
     axis, keep = choose(e.ndim), bool(choose(2))
     reducers = (
         lambda: e.sum(axis, keep), lambda: e.mean(axis, keep), lambda: sg.logsumexp(e, axis, keep), lambda: sg.softmax(e, axis),
-        lambda: sg.log_softmax(e, axis), lambda: sg.norm(1 + e * e, axis=axis), lambda: sg.max(sg.sin(e), axis, keep), lambda: sg.cumsum(sg.tanh(e), axis),
+        lambda: sg.log_softmax(e, axis), lambda: sg.norm(1 + e * e, axis=axis), lambda: sg.max(sg.sin(e), axis, keep),
+        lambda: sg.cumsum(sg.tanh(e), axis),
         lambda: sg.var(e, axis), lambda: sg.prod(sg.tanh(e), axis) if isinstance(e.shape[axis], int) else e.sum(axis), lambda: e.sum(),
     )  # fmt: skip
     return reducers[choose(len(reducers))]()
@@ -116,9 +120,10 @@ def _index(choose: Choose, e: Expr) -> Expr | None:
     if not isinstance(last, int) or last < 3:
         return e[..., None]
     names = inputs()
+    named = any(isinstance(d, str) for d in e.shape)
     cuts = (
         lambda: e[..., 1:], lambda: e[..., ::-1], lambda: e[..., ::2], lambda: e[..., 0], lambda: e[..., -1:],
-        lambda: sg.take(e, names["i"], axis=-1), lambda: sg.take(e, names["k"], axis=-1) if not any(isinstance(d, str) for d in e.shape) else e[..., 1],
+        lambda: sg.take(e, names["i"], axis=-1), lambda: e[..., 1] if named else sg.take(e, names["k"], axis=-1),
     )  # fmt: skip
     return cuts[choose(len(cuts))]()
 
