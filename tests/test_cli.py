@@ -307,10 +307,16 @@ def test_a_reader_that_goes_away():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_row_43_ctrl_c_saves_and_exits_with_130(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-u", "-m", "symgrad", "train", "moons", "--epochs", "20000000", "--out", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment) as running:
+
+    def as_in_a_terminal():  # where the tests run in the background, shells have Ctrl-C ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen(command, preexec_fn=as_in_a_terminal, **options) as running:
         for line in running.stderr:
             if "epoch" in line:  # the first call is done
                 break
