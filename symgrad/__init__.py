@@ -19,6 +19,7 @@ Importing symgrad imports neither numba nor SymPy: the rooms of :data:`_ROOMS` o
 from __future__ import annotations
 
 import sys
+import time
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,7 @@ from symgrad.ops import __all__ as _functions
 from symgrad.parse import parse  # here, not in a room: the module of the same name would take the function's place
 
 __version__ = "0.1.0"
+_imported_at = time.time()  # source files that are younger are not those that run: see run/cache.py
 
 _ROOMS = {
     name: f"symgrad.{room}"

@@ -431,7 +431,7 @@ def _fresh(name: str, taken: set[str]) -> str:
 
 def _key(formula: Formula, plan: Plan) -> str:
     """What the result depends on, digested; nothing where it must not be kept."""
-    if not formula.cache or not disk.source_is_what_runs() or any(node.op.name in USER_OPS for node in topological(*formula.outputs)):
+    if not formula.cache or any(node.op.name in USER_OPS for node in topological(*formula.outputs)):
         return ""
     options = (formula.dtype, formula.simplify, formula.threads, formula.fastmath, formula.mode)
     digests = [[e.digest for e in group] for group in (formula.outputs, plan.inputs, formula.wrt)]

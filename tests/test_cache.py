@@ -204,6 +204,15 @@ def test_versions_are_the_same_every_time() -> None:
     assert cache.versions() == first and len(first) >= 8
 
 
+def test_source_that_changed_under_the_process(entries: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_imported_at", time.time() + 1e6)
+    assert cache.source_is_what_runs()
+    monkeypatch.setattr(cache, "_imported_at", 0.0)
+    assert not cache.source_is_what_runs()
+    entries.store("cd", HEADER, BLOCKS)
+    assert entries.load("cd") is None
+
+
 def write_and_read(folder: str, seed: int) -> None:
     entries, rng = Cache(folder), np.random.default_rng(seed)
     for _ in range(60):

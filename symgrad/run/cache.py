@@ -39,6 +39,9 @@ _LOCK_SECONDS = 10.0
 
 _NUMBA_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE", "NUMBA_ENABLE_AVX")
 
+_ROOT = Path(__file__).resolve().parent.parent
+_imported_at: float = sys.modules["symgrad"]._imported_at
+
 Entry = tuple[dict[str, Any], list[bytes]]
 
 
@@ -55,12 +58,23 @@ def digest(parts: Iterable[object]) -> str:
 def versions() -> tuple[str, ...]:
     """What compiled results depend on beside their input: symgrad's own source, the interpreter and the libraries."""
     h = blake2b(digest_size=16)
-    root = Path(__file__).resolve().parent.parent
-    for path in sorted(root.rglob("*.py")):
-        h.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for path in _source():
+        h.update(str(path.relative_to(_ROOT)).encode() + path.read_bytes())
     libraries = [_release(name) for name in ("numpy", "numba", "llvmlite", "scipy", "sympy")]
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name in _NUMBA_SETTINGS]
     return (h.hexdigest(), str(sys.implementation.cache_tag), getattr(sys, "abiflags", ""), *libraries, *settings)
+
+
+def _source() -> list[Path]:
+    return sorted(_ROOT.rglob("*.py"))
+
+
+def source_is_what_runs() -> bool:
+    """False once a source file has changed under this process (an upgrade, an edit): what it compiles belongs to no version."""
+    try:
+        return all(path.stat().st_ctime <= _imported_at for path in _source())
+    except OSError:
+        return False
 
 
 def _release(package: str) -> str:
@@ -116,7 +130,7 @@ class Cache:
 
     def store(self, key: str, header: Mapping[str, Any], blocks: Sequence[bytes]) -> None:
         """Keeps an entry; readers see all of it or nothing. A full disk or a lost folder only means that it is not kept."""
-        if not self.usable:
+        if not self.usable or not source_is_what_runs():
             return
         from filelock import FileLock, Timeout
 
