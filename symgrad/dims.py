@@ -239,7 +239,8 @@ _collector = local()
 @contextmanager
 def constraints() -> Iterator[list[Constraint]]:
     """Collects what the shape rules that run inside leave to be checked at the call."""
-    before, found = getattr(_collector, "found", None), []
+    before = getattr(_collector, "found", None)
+    found: list[Constraint] = []
     _collector.found = found
     try:
         yield found

@@ -72,7 +72,9 @@ class Loop:
             self._call(state, data, numbers, (samples, batch_size, bool(shuffle), seed, first_step, made), np.zeros_like(own))
         return made
 
-    def _call(self, state: Mapping[str, Array], data: Mapping[str, Array], numbers: Mapping[str, Any], control: Sequence[int], losses: Array) -> int:
+    def _call(
+        self, state: Mapping[str, Array], data: Mapping[str, Array], numbers: Mapping[str, Any], control: Sequence[int], losses: Array
+    ) -> int:  # fmt: skip
         layout = self.layout
         samples, batch_size = control[0], control[1]
         done = np.zeros(1, np.int64)

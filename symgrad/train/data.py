@@ -101,7 +101,8 @@ def sort_inputs(roots: Sequence[Expr], own: Iterable[Expr], params: Mapping[Any,
     provided = {s.name: s for s in own}
     taken = [s.name for root in roots for s in free_symbols(root) if provided.get(s.name, s) is not s]
     if taken:
-        raise ValueError(f"{', '.join(dict.fromkeys(taken))}: the optimizer has a number of this name; call the loss's own symbol otherwise")
+        names = ", ".join(dict.fromkeys(taken))
+        raise ValueError(f"{names}: the optimizer has a number of this name; call the loss's own symbol otherwise")
     found = {s.name: s for s in free_symbols(*roots, *provided.values())}
     given = {_key(k, "params"): v for k, v in params.items()}
     sets = {_key(k, "data"): v for k, v in data.items()}
