@@ -18,13 +18,14 @@ import unicodedata
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import Any, Union
 
 import numpy as np
 
 from symgrad import dims
-from symgrad.dims import Dim, Shape
+from symgrad.dims import Shape
 from symgrad.errors import ShapeError
 
 __all__ = [
@@ -45,11 +46,13 @@ def real(*kinds: Kind) -> Kind:
     return "real"
 
 
+@cache
 def promoted(*kinds: Kind) -> Kind:
     """Kind rule: NumPy's promotion, and arithmetic on booleans counts."""
     return KINDS[max(1, *map(KINDS.index, kinds))]
 
 
+@cache
 def common(*kinds: Kind) -> Kind:
     """Kind rule: the widest operand's kind."""
     return KINDS[max(map(KINDS.index, kinds))]
@@ -162,13 +165,10 @@ def _encode(value: Any) -> bytes:
 
 
 def _digest(op: Op, parts: Iterable[bytes], params: Params, tag: bytes = b"") -> bytes:
-    h = blake2b(op.name.encode(), digest_size=16)
-    for part in parts:
-        h.update(part)
+    written = [op.name.encode(), *parts]
     for name, value in params.items():
-        h.update(b"|" + name.encode() + b"=" + _encode(value))
-    h.update(tag)
-    return h.digest()
+        written.append(b"|" + name.encode() + b"=" + _encode(value))
+    return blake2b(b"".join(written) + tag, digest_size=16).digest()
 
 
 class Expr:
@@ -229,7 +229,8 @@ class Expr:
 
     def _number(self, convert: type) -> Any:
         if self.op.name != "constant" or self.shape != ():
-            raise TypeError(f"only a constant scalar is a number, this is a {self.op.name} node of shape {dims.format_shape(self.shape)}: use sg.compile or sg.at")
+            found = f"a {self.op.name} node of shape {dims.format_shape(self.shape)}"
+            raise TypeError(f"only a constant scalar is a number, this is {found}: use sg.compile or sg.at")
         return convert(self.params["value"])
 
     def __float__(self) -> float:
@@ -340,14 +341,12 @@ def _call(method: str, *args: Any, **kwargs: Any) -> Any:
 
 def intern_node(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr:
     """The node of this structure, made if it does not exist. Shape and kind are the caller's promise."""
-    tag = params.get("tag", b"")
-    if tag:
-        params_seen = {k: v for k, v in params.items() if k != "tag"}
-    else:
-        params_seen = params
-    digest = _digest(op, [a.digest for a in args], params_seen)
-    tagged = bool(tag) or any(a.key is not a.digest for a in args)
-    key = _digest(op, [a.key for a in args], params_seen, b"tag" + tag) if tagged else digest
+    tag = params.get("tag", b"") if params else b""
+    params_seen = {k: v for k, v in params.items() if k != "tag"} if tag else params
+    keys, digests = [a.key for a in args], [a.digest for a in args]
+    digest = _digest(op, digests, params_seen)
+    tagged = tag or keys != digests
+    key = _digest(op, keys, params_seen, b"tag" + tag) if tagged else digest
     with _lock:
         node = _table.get(key)
         if node is None:
@@ -366,15 +365,23 @@ def intern_node(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, ki
 
 def apply(op: Op, *operands: ExprLike, **params: Any) -> Expr:
     """The node ``op(*operands)``: shapes and kinds checked, constants folded, interned."""
-    args = tuple(as_expr(a) for a in operands)
+    args = tuple([a if a.__class__ is Expr else as_expr(a) for a in operands])
     shapes = [a.shape for a in args]
-    shape = dims.broadcast(op.name, *shapes) if op.shape is None else op.shape(*shapes, **params)
+    shape = _broadcast(op, shapes) if op.shape is None else op.shape(*shapes, **params)
     kind = op.kind(*[a.kind for a in args])
-    if args and all(a.op is CONSTANT for a in args) and op.family in ("elementwise", "movement", "reduce"):
+    if args and args[0].op is CONSTANT and op.family in ("elementwise", "movement", "reduce") and all(a.op is CONSTANT for a in args):
         folded = _fold(op, args, params, shape, kind)
         if folded is not None:
             return folded
     return intern_node(op, args, params or _NO_PARAMS, shape, kind)
+
+
+def _broadcast(op: Op, shapes: Sequence[Shape]) -> Shape:
+    """The shape that operands broadcast to; the usual case, one shape beside scalars, without a look at each axis."""
+    shape = max(shapes, key=len)
+    if all(s == shape or not s for s in shapes):
+        return shape
+    return dims.broadcast(op.name, *shapes)
 
 
 _FOLD_LIMIT = 64  # elements; larger results are computed at run time
@@ -450,7 +457,7 @@ def constant(value: ExprLike) -> Expr:
         if array.ndim == 0:
             return constant(array.item())
         wide = {"boolean": np.bool_, "integer": np.int64, "real": np.float64}[kind]
-        copy = np.array(array, dtype=wide, order="C", copy=True)
+        copy: np.ndarray[Any, Any] = np.array(array, dtype=wide, order="C", copy=True)
         copy.flags.writeable = False
         return intern_node(CONSTANT, (), {"value": copy}, copy.shape, kind)
     raise TypeError(f"{type(value).__name__} is not an expression: expressions, real numbers, booleans and NumPy arrays of them are")
@@ -562,7 +569,7 @@ def _describe(a: Expr, b: Expr) -> str:
 
 def rebuild(node: Expr, args: Sequence[Expr]) -> Expr:
     """The same operation on other operands (the node itself where nothing changed)."""
-    if all(a is b for a, b in zip(args, node.args, strict=True)):
+    if node.args == tuple(args):  # equality is identity
         return node
     return apply(node.op, *args, **node.params)
 
@@ -589,7 +596,8 @@ def substitute(expr: Expr, replacements: Mapping[Expr, ExprLike]) -> Expr:
     for old, new in replacements.items():
         replacement = as_expr(new)
         if replacement.shape != old.shape:
-            raise ShapeError(f"substitute: a node of shape {dims.format_shape(old.shape)} cannot become one of shape {dims.format_shape(replacement.shape)}")
+            before, after = dims.format_shape(old.shape), dims.format_shape(replacement.shape)
+            raise ShapeError(f"substitute: a node of shape {before} cannot become one of shape {after}")
         table[old] = replacement
     return rewrite([as_expr(expr)], lambda node, args: table[node] if node in table else rebuild(node, args))[0]
 
