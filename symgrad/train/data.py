@@ -101,8 +101,8 @@ def sort_inputs(roots: Sequence[Expr], own: Iterable[Expr], params: Mapping[Any,
     provided = {s.name: s for s in own}
     taken = [s.name for root in roots for s in free_symbols(root) if provided.get(s.name, s) is not s]
     if taken:
-        names = ", ".join(dict.fromkeys(taken))
-        raise ValueError(f"{names}: the optimizer has a number of this name; call the loss's own symbol otherwise")
+        listed = ", ".join(dict.fromkeys(taken))
+        raise ValueError(f"{listed}: the optimizer has a number of this name; call the loss's own symbol otherwise")
     found = {s.name: s for s in free_symbols(*roots, *provided.values())}
     given = {_key(k, "params"): v for k, v in params.items()}
     sets = {_key(k, "data"): v for k, v in data.items()}
