@@ -42,7 +42,7 @@ class Lines:
         self.epochs = epochs
 
     def update(self, epoch: int, values: dict[str, float]) -> None:
-        if epoch >= self.next or epoch == self.epochs:
+        if values and (epoch >= self.next or epoch == self.epochs):
             self.next = min(self.epochs, epoch + max(1, self.epochs // 10))
             print(f"epoch {epoch}/{self.epochs}  {_text(values)}", file=sys.stderr, flush=True)
 
