@@ -19,6 +19,8 @@ from symgrad.simplify.terms import ADDABLE, LOOK_AT_MOST, PRODUCT, SUM, Number, 
 
 __all__ = ["collect"]
 
+_SHARED_LEVELS = 3  # multiples that others use, one directly in another
+
 
 def collect(
     roots: Sequence[Expr], written: dict[Expr, Expr | None], record: list[Application] | None, late: Mapping[str, Sequence[Rule | Pattern]]
@@ -71,11 +73,12 @@ class _Scaled(NamedTuple):
 
 def _collect_product(run: Pass, node: Expr, new: Expr) -> Expr:
     """All constants of a product as one, in front."""
-    if not _has_two_constants(run, node, new):
+    opened = _opened(run, node, new)
+    if not _has_two_constants(opened):
         return new
-    scaled = _scaled(run, node, new)
+    scaled = _scaled(new, opened)
     if cancelled := _cancelling_divisions(scaled):
-        scaled = _scaled(run, node, new, cancelled)
+        scaled = _scaled(new, _opened(run, node, new, cancelled))
     left = (scaled.top < 0) + (abs(scaled.top) != 1) + (scaled.bottom != 1)
     if scaled.constants < 2 or left >= scaled.constants or new.op.name not in PRODUCT:
         return new
@@ -83,22 +86,32 @@ def _collect_product(run: Pass, node: Expr, new: Expr) -> Expr:
     return new if result is None else run.note("gather constants", new, result)
 
 
-def _opens(run: Pass, root: Expr, e: Expr, mine: bool) -> bool:
-    if e.op.name not in PRODUCT or e.shape != root.shape:
-        return False
-    return e is root or _is_multiple(e) or (e in run.parts and (mine or run.parts[e] not in run.written))
+def _opened(run: Pass, node: Expr, root: Expr, also: Collection[Expr] = ()) -> set[Expr]:
+    """The parts of a product that are taken apart with it; ``also``: more nodes to be opened.
+
+    What the user wrote stays whole inside of what the sweep made, since the value uses it too. A multiple that others
+    use is in normal form already: its number is found at once, and nothing is looked for behind it.
+    """
+    mine, opened = node in run.written, set[Expr]()
+    stack = [(root, 0)]
+    while stack:
+        e, shared = stack.pop()
+        if e in opened or e.op.name not in PRODUCT or e.shape != root.shape:
+            continue
+        owned = e is root or (not shared and e in run.parts and (mine or run.parts[e] not in run.written))
+        if owned or e in also or (shared < _SHARED_LEVELS and _is_multiple(e)):
+            opened.add(e)
+            stack.extend((a, shared if owned else shared + 1) for a in e.args)
+    return opened
 
 
-def _has_two_constants(run: Pass, node: Expr, root: Expr) -> bool:
-    mine, count, stack = node in run.written, 0, [root]
-    while stack and count < 2:
-        e = stack.pop()
-        if _opens(run, root, e, mine):
-            count += e.op.name == "neg"
-            stack.extend(e.args)
-        else:
-            divided = e.op.name == "div" and e.args[1].op.name == "mul"
-            count += e.op.name == "constant" or (divided and number(e.args[1].args[0]) is not None)
+def _has_two_constants(opened: Collection[Expr]) -> bool:
+    count = 0
+    for e in opened:
+        count += e.op.name == "neg"
+        for a in e.args:
+            divided = a not in opened and a.op.name == "div" and a.args[1].op.name == "mul"
+            count += a.op.name == "constant" or (divided and number(a.args[1].args[0]) is not None)
     return count >= 2
 
 
@@ -119,20 +132,16 @@ def _cancelling_divisions(scaled: _Scaled) -> frozenset[Expr]:
     return frozenset(found)
 
 
-def _scaled(run: Pass, node: Expr, root: Expr, also: Collection[Expr] = ()) -> _Scaled:
-    """The constants of a product and the product of the rest, associated as it was; ``also``: more nodes to be opened.
-
-    What the user wrote stays whole inside of what the sweep made, since the value uses it too.
-    """
+def _scaled(root: Expr, opened: Collection[Expr]) -> _Scaled:
+    """The constants of a product and the product of the rest, associated as it was."""
     done: dict[Expr, _Scaled] = {}
-    mine = node in run.written
     stack = [root]
     while stack:
         e = stack[-1]
         if e in done:
             stack.pop()
             continue
-        parts = e.args if e in also or _opens(run, root, e, mine) else ()
+        parts = e.args if e in opened else ()
         if missing := [a for a in parts if a not in done]:
             stack.extend(missing)
             continue
@@ -204,7 +213,7 @@ def _into_divisor(factor: Expr, product: Expr) -> Expr | None:
     """The factor beside the first divisor of a product; ``None`` where nothing is divided."""
     spine: list[Expr] = []
     e = product
-    while e.op.name in ("mul", "div"):
+    while e.op.name in ("mul", "div") and len(spine) < LOOK_AT_MOST:
         spine.append(e)
         e = e.args[0]
     while spine and spine[-1].op.name == "mul":

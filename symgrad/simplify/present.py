@@ -66,6 +66,8 @@ def _in_front(factor: Number, product: Expr, inside: Collection[Expr], kept: Col
     while e.op.name in ("mul", "div") and (e is product or e in inside):
         spine.append(e)
         e = e.args[0]
+        if len(spine) > LOOK_AT_MOST:  # a product that nobody reads to its end
+            return do("mul", constant(factor), product) if factor != -1 else do("neg", product)
     value = number(e)
     if value is not None and not e.shape:
         merged = times(factor, value)

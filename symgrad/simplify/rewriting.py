@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 from symgrad.errors import ShapeError
 from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological
@@ -82,6 +82,28 @@ def fit(result: Expr, node: Expr) -> Expr | None:
     return do("to_real", result)
 
 
+# --- heads: what a look at an operand tells ------------------------------------------------------------
+
+Head = Union[str, tuple[str, Union[float, None]]]  # an op's name; or ("constant", value), the value only where patterns name it
+_NAMED_NUMBERS = frozenset({-1, 0, 1, 2, 4})
+
+
+def head_of(e: Expr) -> Head:
+    """What stands behind names and guards: a number, or the name of an op."""
+    value = number(e)
+    return see(e).op.name if value is None else ("constant", value if value in _NAMED_NUMBERS else None)
+
+
+def _fits(pattern: Expr, head: Head) -> bool:
+    """Whether a pattern's operand can match something of this head."""
+    if pattern.op.name == "symbol":
+        return pattern.name not in ("n", "c") or isinstance(head, tuple)
+    if pattern.op.name == "constant" and pattern.kind != "boolean":
+        value = pattern.params["value"]
+        return head == ("constant", value if value in _NAMED_NUMBERS else None)
+    return head == pattern.op.name
+
+
 # --- rules ---------------------------------------------------------------------------------------------
 
 
@@ -96,6 +118,10 @@ class Rule:
     needs: frozenset[str] = frozenset()
     late: int | None = None  # this operand is taken apart: only where nobody else uses it, which ``collect`` knows
     cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
+
+    def may_match(self, heads: Sequence[Head], same: bool) -> bool:
+        """Whether it is worth trying at nodes whose operands have these heads."""
+        return self.needs <= {"constant" if isinstance(h, tuple) else h for h in heads}
 
 
 @dataclass(frozen=True)
@@ -121,10 +147,13 @@ class Pattern:
     def _program(self) -> list[Expr]:
         return topological(self._texts[1])
 
-    @cached_property
-    def needs(self) -> frozenset[str]:
-        """What must stand among the operands for the pattern to match."""
-        return frozenset(a.op.name for a in self._texts[0].args if a.op.name != "symbol")
+    def may_match(self, heads: Sequence[Head], same: bool) -> bool:
+        """Whether operands with these heads can match; ``same``: the two of them are one."""
+        root = self._texts[0]
+        if len(root.args) == 2 and root.args[0] is root.args[1] and not same:
+            return False
+        orders = (heads, heads[::-1]) if root.op.name in _COMMUTE else (heads,)
+        return any(all(map(_fits, root.args, order)) for order in orders)
 
     def rewrite(self, node: Expr, commute: bool = True) -> Expr | None:
         """What the node becomes. ``commute``: the operands of the node itself may have changed places."""
@@ -169,7 +198,7 @@ def _matches(pattern: Expr, node: Expr, found: dict[str, Expr], commute: bool = 
         if value is wanted if isinstance(wanted, bool) else (value == wanted and not isinstance(value, bool)):
             yield found
         return
-    if node.op is not pattern.op or dict(node.params) != dict(pattern.params):
+    if node.op is not pattern.op or node.params != pattern.params:
         return
     orders = (node.args, node.args[::-1]) if commute and node.op.name in _COMMUTE and node.args[0] is not node.args[1] else (node.args,)
     for args in orders:
@@ -195,6 +224,7 @@ class Rewriter:
         for rule in rules:
             for op in rule.ops if rule.late is None else ():
                 self.table.setdefault(op, []).append(rule)
+        self.fitting: dict[tuple[str, tuple[Head, ...], bool], list[Rule | Pattern]] = {}
         self.record = record
         self.done: dict[Expr, Expr] = {}
         self.changed: set[Expr] = set()  # what more than cosmetic rules have changed
@@ -241,18 +271,24 @@ class Rewriter:
                     if new not in forward:
                         stack.append(new)
 
+    def _worth_trying(self, node: Expr) -> Sequence[Rule | Pattern]:
+        """The rules that a look at the operands does not rule out, by what that look saw."""
+        rules = self.table.get(node.op.name)
+        if rules is None:
+            return ()
+        heads = tuple([head_of(a) for a in node.args])
+        same = len(heads) == 2 and same_value(*node.args)
+        found = self.fitting.get((node.op.name, heads, same))
+        if found is None:
+            found = self.fitting[node.op.name, heads, same] = [rule for rule in rules if rule.may_match(heads, same)]
+        return found
+
     def _step(self, node: Expr) -> Expr:
         """One change: the normal operands put in, or else the first rule that applies."""
         args = [self.done[a] for a in node.args]
         if (new := with_args(node, args)) is not node:
             return new
-        rules = self.table.get(node.op.name)
-        if rules is None:
-            return node
-        operands = {"constant" if number(a) is not None else see(a).op.name for a in args}
-        for rule in rules:
-            if not rule.needs <= operands:
-                continue
+        for rule in self._worth_trying(node):
             result = rule.rewrite(node)
             if result is None or result is node:
                 continue
@@ -269,7 +305,7 @@ class Rewriter:
 
 def with_args(node: Expr, args: Sequence[Expr]) -> Expr:
     """The node on new operands; whole numbers that took the place of reals become reals where that changes the kind."""
-    if all(a is b for a, b in zip(args, node.args, strict=True)):
+    if tuple(args) == node.args:  # equality is identity
         return node
     new = apply(node.op, *args, **node.params)
     if new.kind == node.kind and new.shape == node.shape:
