@@ -234,6 +234,14 @@ def test_the_training_loop_is_the_loop_by_hand(mode: str, batch: int, shuffle: b
     assert len(set(first_epoch.tolist())) == len(first_epoch), "a sample was drawn twice in an epoch"
 
 
+def test_a_last_batch_that_is_too_small_is_refused() -> None:
+    loss, data = ((x[:4] @ sg.symbol("weights", (3,))) ** 2).sum(), {"x": np.ones((10, 3))}
+    options = {"optimizer": sg.optim.SGD(0.1), "epochs": 1, "progress": False}
+    sg.fit(loss, {"weights": np.ones(3)}, data, batch_size=5, **options)
+    with pytest.raises(sg.ShapeError, match="n >= 4, and these are 2 and 4, in a batch of 2"):
+        sg.fit(loss, {"weights": np.ones(3)}, data, batch_size=8, **options)
+
+
 def test_several_batch_dimensions_are_refused() -> None:
     with pytest.raises(ValueError, match="leading dimensions n, m differ"):
         batch_dimension([x, sg.symbol("y", ("m", 2))])

@@ -50,7 +50,8 @@ class Plan:
 
 @dataclass
 class Kernel:
-    """Machine code with what is needed to call it. ``words``: the kernels as the schedule describes them."""
+    """Machine code with what is needed to call it. ``words``: the kernels as the schedule describes them.
+    ``layout``: what a training loop's arguments are."""
 
     library: engine.Library
     address: int
@@ -62,6 +63,7 @@ class Kernel:
     checks: tuple[Constraint, ...] = ()
     words: tuple[str, ...] = ()
     cost: Mapping[str, Any] = field(default_factory=dict)
+    layout: Mapping[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     cached: bool = False
 
@@ -105,6 +107,7 @@ class Kernel:
             library=library, address=library.address(header["symbol"]), arguments=tuple(header["arguments"]), sizes=tuple(header["sizes"]),
             failures=tuple(header["failures"]), constants=constants, release=header["release"], words=tuple(header["words"]),
             checks=tuple((a, relation, b) for a, relation, b in header["checks"]), cost=header["cost"],
+            layout=header["layout"],
         )  # fmt: skip
 
     def builtin(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from symgrad import dims
 from symgrad.dims import Shape
 from symgrad.errors import ShapeError
 from symgrad.run.kernel import Kernel, element_type
+
+if TYPE_CHECKING:
+    from symgrad.schedule.training import LoopProgram
 
 __all__ = ["Loop", "LoopLayout"]
 
@@ -30,6 +33,11 @@ class LoopLayout:
     dim: str | None
     all_dim: str
     epochs_dim: str
+
+    @staticmethod
+    def of(found: LoopProgram) -> LoopLayout:
+        arrays = tuple((b.name.removeprefix("all."), b.kind, b.shape) for b in found.program.arguments[: found.count])
+        return LoopLayout(found.state, found.data, arrays, found.dim, found.all_dim, found.epochs_dim)
 
     def header(self) -> dict[str, Any]:
         """For the disk cache."""
@@ -93,6 +101,7 @@ class Loop:
                 array = np.ascontiguousarray(source, dtype=wanted).reshape(np.shape(source))
             self._check(name, array, shape, sizes)
             arrays.append(array)
+        self._check_sizes(sizes, samples, batch_size)
         for position, constant in sorted(self.kernel.constants.items()):
             assert position == len(arrays)
             arrays.append(constant)
@@ -112,6 +121,18 @@ class Loop:
                 sizes.setdefault(dim, size)
             if dims.evaluate(dim, sizes) != size:
                 raise ShapeError(f"{name} has shape {array.shape}, {dims.format_shape(shape)} is wanted with {sizes}")
+
+
+    def _check_sizes(self, sizes: dict[str, int], samples: int, batch_size: int) -> None:
+        """What the formulas ask of sizes must hold for every minibatch, the smaller last one too."""
+        dim = self.layout.dim
+        last = samples % batch_size or min(batch_size, samples)
+        for known in (sizes, sizes if dim is None else {**sizes, dim: last}):
+            for left, relation, right in self.kernel.checks:
+                a, b = dims.evaluate(left, known), dims.evaluate(right, known)
+                if a < b or (relation == "==" and a != b):
+                    batch = "" if dim is None else f", in a batch of {known[dim]}"
+                    raise ShapeError(f"the formulas need {left} {relation} {right}, and these are {a} and {b}{batch}")
 
 
 def _signed(word: int) -> int:
