@@ -361,22 +361,52 @@ class PythonBody:
         self.indent -= 1
 
     def gemm(self, s: Gemm) -> None:
-        product = f"{self.factor(s.a, s.transpose_a, s.m, s.k)} @ {self.factor(s.b, s.transpose_b, s.k, s.n)}"
+        found = self.with_vectors(s)
+        product, place = found or (f"{self.factor(s.a, s.transpose_a, s.m, s.k)} @ {self.factor(s.b, s.transpose_b, s.k, s.n)}", None)
         alpha, beta = self.get(s.alpha), self.get(s.beta)
         if alpha.text != "1.0":
             product = f"{alpha.inside(PRODUCT)} * ({product})"
         buffer, start, stride = s.c
         self.before_writing([buffer])
-        if self.is_whole(s.c, s.m, s.n):
-            name = self.arrays[buffer]
+        if place or self.is_whole(s.c, s.m, s.n):
+            name, place = self.arrays[buffer], place or "..."
+            target = name if place == "..." else f"{name}[{place}]"
             if beta.text == "1.0":
-                self.line(f"{name} += {product}")
+                self.line(f"{target} += {product}")
             else:
-                self.line(f"{name}[...] = {product}" + ("" if beta.text == "0.0" else f" + {beta.inside(PRODUCT)} * {name}"))
+                self.line(f"{name}[{place}] = {product}" + ("" if beta.text == "0.0" else f" + {beta.inside(PRODUCT)} * {target}"))
         else:
             self.helpers.add("put_matrix")
             given = ", ".join([product, beta.text, self.arrays[buffer], self.index(start).text, self.index(stride).text])
             self.line(f"put_matrix({given})")
+
+    def with_vectors(self, s: Gemm) -> tuple[str, str] | None:
+        """``A @ x``, ``x @ A`` and ``x @ y`` of whole arrays, and the place in the result: ``...`` or, of a number, ``()``."""
+        one = Index((), 1)
+        x, y = self.vector(s.a, s.transpose_a, s.m, s.k), self.vector(s.b, s.transpose_b, s.k, s.n)
+        if s.m == one and s.n == one:
+            return (f"{x} @ {y}", "()") if x and y and s.c[0].shape == () else None
+        if not self.vector(s.c, False, s.m, s.n):
+            return None
+        if s.n == one and y and self.is_factor(s.a, s.transpose_a, s.m, s.k):
+            return f"{self.factor(s.a, s.transpose_a, s.m, s.k)} @ {y}", "..."
+        if s.m == one and x and self.is_factor(s.b, s.transpose_b, s.k, s.n):
+            return f"{x} @ {self.factor(s.b, s.transpose_b, s.k, s.n)}", "..."
+        return None
+
+    def vector(self, at: tuple[Buffer, Index, Index], transposed: bool, rows: Index, columns: Index) -> str | None:
+        """The array of one axis that a matrix of one row or one column is, all of it."""
+        buffer, start, stride = at
+        if transposed:
+            rows, columns = columns, rows
+        column = columns == Index((), 1) and (stride == Index((), 1) or rows == Index((), 1))
+        length = rows if column else columns
+        if start != Index() or length.terms or (length.offset,) != buffer.shape or not (column or rows == Index((), 1)):
+            return None
+        return self.arrays[buffer]
+
+    def is_factor(self, at: tuple[Buffer, Index, Index], transposed: bool, rows: Index, columns: Index) -> bool:
+        return self.is_whole(at, *((columns, rows) if transposed else (rows, columns)))
 
     def is_whole(self, at: tuple[Buffer, Index, Index], rows: Index, columns: Index) -> bool:
         buffer, start, stride = at
@@ -386,7 +416,7 @@ class PythonBody:
 
     def factor(self, at: tuple[Buffer, Index, Index], transposed: bool, rows: Index, columns: Index) -> str:
         buffer, start, stride = at
-        if self.is_whole(at, *((columns, rows) if transposed else (rows, columns))):
+        if self.is_factor(at, transposed, rows, columns):
             return self.arrays[buffer] + (".T" if transposed else "")
         self.helpers.add("matrix")
         given = [self.arrays[buffer], *(self.index(x).text for x in (start, rows, columns, stride)), str(transposed)]
