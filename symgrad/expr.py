@@ -139,8 +139,21 @@ def _op_named(name: str) -> Op:
 
 # --- interning -------------------------------------------------------------------------------------
 
-_table: weakref.WeakValueDictionary[bytes, Expr] = weakref.WeakValueDictionary()
-_lock = threading.RLock()
+class _Entry(weakref.ref["Expr"]):
+    """A place in the table of nodes, given up when its node is."""
+
+    __slots__ = ("key",)
+    key: bytes
+
+
+_table: dict[bytes, _Entry] = {}  # what weakref.WeakValueDictionary is, at half the price a node
+_lock = threading.RLock()  # reentrant: nodes may die while it is held
+
+
+def _give_up(entry: _Entry) -> None:
+    with _lock:
+        if _table.get(entry.key) is entry:  # no new node has taken the place
+            del _table[entry.key]
 
 
 def _renew_lock() -> None:
@@ -348,19 +361,20 @@ def intern_node(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, ki
     tagged = tag or keys != digests
     key = _digest(op, keys, params_seen, b"tag" + tag) if tagged else digest
     with _lock:
-        node = _table.get(key)
+        entry = _table.get(key)
+        node = None if entry is None else entry()
         if node is None:
-            node = object.__new__(Expr)
-            put = object.__setattr__
-            put(node, "op", op)
-            put(node, "args", args)
-            put(node, "params", params)
-            put(node, "shape", shape)
-            put(node, "kind", kind)
-            put(node, "digest", digest)
-            put(node, "key", key)
-            _table[key] = node
+            node = _new_node(Expr)
+            for put, value in zip(_SLOTS, (op, args, params, shape, kind, digest, key)):
+                put(node, value)
+            entry = _Entry(node, _give_up)
+            entry.key = key
+            _table[key] = entry
     return node
+
+
+_new_node = object.__new__
+_SLOTS = tuple(vars(Expr)[name].__set__ for name in ("op", "args", "params", "shape", "kind", "digest", "key"))
 
 
 def apply(op: Op, *operands: ExprLike, **params: Any) -> Expr:
@@ -378,10 +392,13 @@ def apply(op: Op, *operands: ExprLike, **params: Any) -> Expr:
 
 def _broadcast(op: Op, shapes: Sequence[Shape]) -> Shape:
     """The shape that operands broadcast to; the usual case, one shape beside scalars, without a look at each axis."""
+    if not any(shapes):
+        return ()
     shape = max(shapes, key=len)
-    if all(s == shape or not s for s in shapes):
-        return shape
-    return dims.broadcast(op.name, *shapes)
+    for other in shapes:
+        if other and other != shape:
+            return dims.broadcast(op.name, *shapes)
+    return shape
 
 
 _FOLD_LIMIT = 64  # elements; larger results are computed at run time

@@ -111,12 +111,14 @@ class Script:
         self._name(bound)
 
     def _name(self, bound: list[Expr]) -> None:
+        numbered: dict[str, int] = {}  # how many nodes of a name there were
         for node in bound:
             if node.op.name == "named":
-                name, count = node.name, 1
+                name, count = node.name, numbered.get(node.name, 1)
                 while name in self.taken:
                     count += 1
                     name = f"{node.name}_{count}"
+                numbered[node.name] = count
                 self.taken.add(name)
                 self.names[node] = name
         letter = next((c for c in "htuvqr" if not any(re.fullmatch(rf"{c}_?\d*", t) for t in self.taken)), "h_")
