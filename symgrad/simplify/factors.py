@@ -124,6 +124,8 @@ def _factor_of_choice(e: Expr) -> Expr | None:
         if first is None or second is None or first[0] is not second[0] or not is_size_factor(first[0]):
             return None
         return do("mul", first[0], do("where", condition, first[1], second[1]))
+    if a.op.name == "neg" and is_size_factor(a.args[0]):  # (-1)/n is written so
+        return do("neg", do("mul", a.args[0], do("where", condition, 1, 0)))
     parts = (a, constant(1)) if is_size_factor(a) else inner_factor(a)
     return do("mul", parts[0], do("where", condition, parts[1], 0)) if parts is not None and is_size_factor(parts[0]) else None
 
