@@ -102,7 +102,9 @@ def build(formula: Formula, plan: Plan, lower: Lowering | None = None) -> Kernel
         with stage("verify"):
             _verify(program)
         with stage("compile"):
-            compiled = engine.compile_object({plan.kind: program}, key=key or "once", dtype=formula.dtype, fastmath=formula.fastmath)
+            compiled = engine.compile_object(
+                {plan.kind: program}, key=key or "once", dtype=formula.dtype, fastmath=formula.fastmath, threads=formula.threads
+            )
         header = {"words": words, "layout": layout, "checks": _constraints(formula, plan), "cost": _cost(derived, simple)}
         entry = Kernel.pack(program, compiled, _constants(formula), header)
         if key:

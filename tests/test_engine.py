@@ -246,9 +246,11 @@ def test_object_is_loaded_without_numba(tmp_path: Any) -> None:
 def test_blas_is_found_without_scipy_linalg() -> None:
     script = """
         import sys
+        import llvmlite.binding as llvm
         from symgrad.run import engine
-        bits = engine.provide_blas()
+        bits, limited = engine.provide_blas()
         assert bits in (32, 64), bits
+        assert not limited or llvm.address_of_symbol("symgrad_blas_threads")
         assert "scipy.linalg" not in sys.modules and "numba" not in sys.modules
         import llvmlite.binding as llvm
         assert llvm.address_of_symbol("symgrad_dgemm") and llvm.address_of_symbol("symgrad_sgemm")

@@ -257,3 +257,16 @@ def test_cross_entropy_means_over_all_sample_axes():
         sg.nn.cross_entropy(z, LABEL)
     with pytest.raises(sg.ShapeError, match="classes"):
         sg.nn.cross_entropy(sg.symbol("s"), sg.symbol("u", integer=True))
+
+
+@pytest.mark.parametrize("mode", ["tile", "loops", "blas"])
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_a_label_out_of_range_is_refused_at_the_call(mode, wrong):
+    x, t = sg.symbol("x", ("n", 3)), sg.symbol("t", ("n",), integer=True)
+    f = sg.compile(sg.nn.cross_entropy(x, t), wrt=x, mode=mode)
+    assert f(x=np.zeros((5, 3)), t=[0, 1, 2, 1, 0]) == pytest.approx(np.log(3))
+    for call in (f, f.grad):
+        with pytest.raises(IndexError, match="label is out of range: with 3 classes"):
+            call(x=np.zeros((5, 3)), t=[0, 1, 2, wrong, 0])
+    with pytest.raises(IndexError, match=f"label {wrong} is outside 0 … 2: there are 3 classes"):
+        evaluate(sg.nn.cross_entropy(x, t), {"x": np.zeros((1, 3)), "t": np.array([wrong])})

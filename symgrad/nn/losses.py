@@ -9,6 +9,7 @@ from __future__ import annotations
 from symgrad import dims, ops
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr, ExprLike, as_expr
+from symgrad.ops.elementwise import label
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "hinge", "huber", "mae", "mse"]
 
@@ -85,8 +86,8 @@ def cross_entropy(logits: ExprLike, target: ExprLike) -> Expr:
     """The mean over samples of −Σ target·log softmax(logits); the last axis of the logits is the classes.
 
     ``target``: integer labels, of the shape of the logits without their last axis, or probabilities (real), of
-    their whole shape. Raises ``ShapeError`` for any other pair. ``sg.fit`` refuses labels outside 0 … classes − 1
-    with a ``ValueError``; elsewhere such a label contributes nothing, as a row of zeros does in ``sg.one_hot``.
+    their whole shape. Raises ``ShapeError`` for any other pair. A label outside 0 … classes − 1 is an ``IndexError`` at
+    the call, and a ``ValueError`` of ``sg.fit`` that names it and its place, before training starts.
     """
     x, t = as_expr(logits), as_expr(target)
     if not x.shape:
@@ -103,5 +104,6 @@ def cross_entropy(logits: ExprLike, target: ExprLike) -> Expr:
         for a, b in zip(x.shape[:-1], t.shape, strict=True):
             if a != b and 1 in (a, b):
                 raise ShapeError(f"cross_entropy: logits {dims.format_shape(x.shape)} and labels {dims.format_shape(t.shape)} do not match")
-        terms = ops.where(ops.equal(t[..., None], ops.arange(x.shape[-1])), log_p, 0.0)
+        known = label(t, x.shape[-1])
+        terms = ops.where(ops.equal(known[..., None], ops.arange(x.shape[-1])), log_p, 0.0)
     return -terms.sum(axis=-1).mean()

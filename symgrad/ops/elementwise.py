@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from symgrad.dims import Dim
 from symgrad.expr import CONSTANT, SYMBOL, Array, Expr, ExprLike, Kind, Op, apply, as_expr, check_name, common, promoted, real, register
 from symgrad.expr import boolean as boolean_kind
+from symgrad.expr import integer as integer_kind
 from symgrad.ops.writing import call_latex
 
 __all__ = [
@@ -301,6 +303,29 @@ NONNEGATIVE = register(
         domain=(POSITIVE,), samples=((0.5,), (3.0,)), cost=2.0,
     )
 )  # fmt: skip
+
+
+def _evaluate_label(label: Any, size: int) -> Any:
+    outside = (label < 0) | (label >= size)
+    if np.any(outside):
+        raise IndexError(f"label {int(np.asarray(label)[outside].flat[0])} is outside 0 … {size - 1}: there are {size} classes")
+    return label
+
+
+LABEL = register(
+    Op(
+        name="label", doc="a class label, refused where it is not one of 0 … size - 1", kind=integer_kind,
+        derivative=lambda g, y, label, size: (None,), evaluate=_evaluate_label,
+        lower=lambda b, label, size: b.convert(b.constant(label), "integer"),  # the schedule adds the check
+        sympy=lambda label, size: label, text=lambda strings, params: strings[0], latex=lambda strings, params: strings[0], precedence=95,
+        domain=((0, 3),), samples=((0, {"size": 3}), (2, {"size": 3})),
+    )
+)  # fmt: skip
+
+
+def label(i: ExprLike, size: Dim) -> Expr:
+    """The class label ``i`` itself; an ``IndexError`` at the call where it is not one of 0 … ``size`` - 1."""
+    return apply(LABEL, i, size=size)
 
 
 def nonnegative(x: Expr) -> Expr:

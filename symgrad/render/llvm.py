@@ -66,6 +66,7 @@ def emit_kernel(
     fastmath: bool = False,
     name: str,
     blas_integer: int = 32,
+    blas_threads: int = 0,
     stack_bytes: int = STACK_BYTES,
 ) -> Any:
     """Adds a verified program to a module and returns the ``ir.Function``.
@@ -78,6 +79,7 @@ def emit_kernel(
         name: the symbol; other symbols of the kernel begin with it and a dot.
         blas_integer: 32 or 64, the integers of the external ``symgrad_dgemm`` or ``symgrad_sgemm`` (Fortran's arguments,
             all by address, no lengths of texts).
+        blas_threads: how many threads BLAS may use meanwhile, set through the external ``symgrad_blas_threads``; 0 leaves it be.
         stack_bytes: scratch buffers of fixed size stand on the stack up to this total, the others come from ``malloc``.
     """
     if dtype not in ("float64", "float32"):
@@ -100,7 +102,7 @@ def emit_kernel(
     parameters += [f"ptr noalias {body.buffers[b]}" for b in heap] + [f"i64 {body.sizes[s]}" for s in program.sizes]
     inline = "noinline " if body.has_loops or len(body.lines) > INLINED else ""
     inner = body.text(f"define internal i32 {quoted(body.name)}({', '.join(parameters)}) {inline}nounwind")
-    outer = _entry(context, program, body, heap)
+    outer = _entry(context, program, body, heap, blas_threads)
     signature = ir.FunctionType(ir.IntType(32), [ir.IntType(8).as_pointer().as_pointer(), ir.IntType(64).as_pointer()])
     function = _TextFunction(module, signature, name)
     function.text = "\n".join([outer, inner, *context.functions])
@@ -122,7 +124,7 @@ def _rounded(size: int) -> int:
     return (size + LINE - 1) // LINE * LINE
 
 
-def _entry(context: Context, program: Program, body: Body, heap: list[Buffer]) -> str:
+def _entry(context: Context, program: Program, body: Body, heap: list[Buffer], blas_threads: int) -> str:
     """The function that is called from outside: unpacks the arguments, makes room for the large scratch buffers."""
     e = Body(context, context.name)
     arguments = []
@@ -135,13 +137,16 @@ def _entry(context: Context, program: Program, body: Body, heap: list[Buffer]) -
     e.dims_lines = e.lines  # sizes are known from here on
     sizes = [f"i64 {e.sizes[s]}" for s in program.sizes]
     call = f"call i32 {quoted(body.name)}"
+    block, starts = _allocate(e, heap) if heap else ("", [])
+    before = e.call("symgrad_blas_threads", "i32", ["i32"], [str(blas_threads)]) if blas_threads else ""
     if heap:
-        block, starts = _allocate(e, heap)
         result = e.emit(f"{call}({', '.join(arguments + starts + sizes)})")
         context.declare("free", "void", ["ptr"])
         e.line(f"  call void @free(ptr {block})")
     else:
         result = e.emit(f"{call}({', '.join(arguments + sizes)})")
+    if blas_threads:
+        e.call("symgrad_blas_threads", "i32", ["i32"], [before])
     e.line(f"  ret i32 {result}")
     return e.text(f"define i32 {quoted(context.name)}(ptr %buffers, ptr %sizes) nounwind")
 

@@ -145,14 +145,14 @@ def _kernel_intrinsic(program: Program, plan: Plan, dtype: str, fastmath: bool) 
     of_kind = {kind: numba_type[element_type(kind, dtype)] for kind in ("real", "integer", "boolean")}
     given = [b for b in program.arguments if b.name not in scalar or b.role == "constant"]
     made = [name for name, _, shape in plan.outputs if not shape]
-    bits = engine.provide_blas() if engine.uses_blas(program) else 32
+    blas = engine.blas_options(program, 1)
     result = types.Tuple([types.int32, *(types.float64 if scalar[n] == "real" else of_kind[scalar[n]] for n in made)])
 
     def typing(context: Any, *arguments: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             pointer = ir.IntType(8).as_pointer()
             name = builder.module.get_unique_name("symgrad_kernel")
-            kernel = emit_kernel(builder.module, program, dtype=dtype, fastmath=fastmath, name=name, blas_integer=bits)
+            kernel = emit_kernel(builder.module, program, dtype=dtype, fastmath=fastmath, name=name, **blas)
             kernel.linkage = "internal"
             buffers = cgutils.alloca_once(builder, pointer, size=max(1, len(program.arguments)))
             sizes = cgutils.alloca_once(builder, ir.IntType(64), size=max(1, len(program.sizes)))

@@ -173,14 +173,18 @@ class Values(Allocation):
         extent = b.index(size)
         value = b.select(b.less(value, 0), b.add(value, extent), value)
         bad = b.or_(b.less(value, 0), b.greater_equal(value, extent))
+        bad = self._refuse(bad, f"an index is out of range for an axis of size {size}")
+        return Index.of(b.select(bad, 0, value))
+
+    def _refuse(self, bad: Value, message: str) -> Value:
+        """Fails with a message where the condition holds in a lane that counts; the condition in those lanes."""
         mask = self.mask if self.mask is not None else self._valid()
         if mask is not None:
-            bad = b.and_(bad, mask)
-        message = f"an index is out of range for an axis of size {size}"
+            bad = self.b.and_(bad, mask)
         if message not in self.failures:
             self.failures.append(message)
-        b.emit(Fail(bad, self.failures.index(message) + 1))
-        return Index.of(b.select(bad, 0, value))
+        self.b.emit(Fail(bad, self.failures.index(message) + 1))
+        return bad
 
     def _aligned(self, operand: Expr, node: Expr, idx: Indices) -> Indices:
         return self.aligned_shape(operand.shape, node.shape, idx)
@@ -260,6 +264,10 @@ class Values(Allocation):
         assert node.op.lower is not None, f"op {node.op.name!r} has no lower: see symgrad/ops"
         if all(not isinstance(v, Value) for v in values):
             values = [self.b.constant(v) for v in values]
+        if node.op.name == "label":
+            size = node.params["size"]
+            outside = self.b.or_(self.b.less(values[0], 0), self.b.greater_equal(values[0], self.b.index(size)))
+            self._refuse(outside, f"a label is out of range: with {size} classes, labels are 0 … {dims.subtract(size, 1)}")
         value = node.op.lower(self.b, *values, **node.params)
         if isinstance(value, Value):
             return self.b.convert(value, node.kind)

@@ -144,7 +144,7 @@ def sort_inputs(roots: Sequence[Expr], own: Iterable[Expr], params: Mapping[Any,
     return problem
 
 
-_INDEX_PRESERVING = ("reshape", "broadcast_to", "slice", "transpose", "named", "stop_gradient")
+_INDEX_PRESERVING = ("reshape", "broadcast_to", "slice", "transpose", "named", "stop_gradient", "label")
 
 
 def check_labels(roots: Sequence[Expr], arrays: Mapping[str, Array]) -> None:
