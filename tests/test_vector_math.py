@@ -162,7 +162,8 @@ CASES = [
     Case("sinh", mp.sinh, ((-1, 1), (-711, 711), (-89, 89)), (710.4, 710.475, 711, 89.41)),
     Case("cosh", mp.cosh, ((-1, 1), (-711, 711), (-89, 89)), (710.4, 710.475, 711, 89.41)),
     Case("asinh", mp.asinh, ((-1, 1), (-50, 50)), (1e200, 2.0**28, 2.0**28 + 1)),
-    Case("acosh", mp.acosh, ((1, 2), (1, 1.001), (1, 1e3)), (1e200, 2.0**28, 2.0**28 + 1), domain=(1, np.inf)),
+    Case("acosh", mp.acosh, ((1, 2), (1, 1.001), (1, 1e3)), (1e200, 2.0**28, 2.0**28 + 1), domain=(1, np.inf),
+         limit={"float64": 2.5, "float32": 2.5}),
     Case("atanh", mp.atanh, ((-1, 1), (-0.5, 0.5), (0.99, 1)), (0.5, 0.49999999999, 0.9999999999999999),
          domain=(np.nextafter(-1, 0), np.nextafter(1, 0))),
     Case("erf", mp.erf, ((-1, 1), (-6, 6)), (1, 0.9999999999999999, 26, -6)),
@@ -171,7 +172,7 @@ CASES = [
     *(Case("powi", lambda x, n=n: x**n, ((-2, 2), (-1e3, 1e3)), parameters=(("exponent", n),), domain=(-1e30, 1e30))
       for n in (3, 4, 37, -2, -7)),
     Case("lgamma", lambda x: mp.log(abs(mp.gamma(x))) if abs(x) < 1e6 else mp.loggamma(x), ((0, 3), (0.9, 1.1), (1.9, 2.1), (0, 200)),
-         (1, 2, 8, 2.5, 1e300), domain=(5e-324, np.inf)),
+         (1, 2, 8, 2.5, 1e300), domain=(5e-324, np.inf), limit={"float64": 2.5, "float32": 2.0}),
     Case("digamma", mp.digamma, ((0, 3), (1.4, 1.5), (0, 200)), (1.4616321449683622, 1, 2.25, 6.25, 1e300), domain=(5e-324, np.inf),
          limit={"float64": 3.0, "float32": 2.0}),
     *(Case("polygamma", lambda x, n=n: mp.polygamma(n, x), ((0, 3), (0, 40)), parameters=(("order", n),), domain=(1e-300, 1e30), share=0.1)
@@ -202,14 +203,14 @@ def measure(case: Case, dtype: str, lanes: int, count: int, **options: Any) -> t
 
 
 def ulp_table(count: int = 5_000) -> str:
-    """The largest errors over many points, as printed in the package's docstring."""
-    lines = ["function        double   float   scalar double"]
-    for case in CASES:
-        double, single, scalar = measure(case, "float64", 8, count), measure(case, "float32", 16, count), measure(case, "float64", 1, count)
-        lines.append(f"{case.label:14} {double[0]:7.2f} {single[0]:7.2f} {scalar[0]:9.2f}")
-    return "\n".join(lines)
+    """The largest errors over many points: what the package's docstring shows."""
+    rows = [(case.label, *(measure(case, dtype, lanes, count)[0] for dtype, lanes in COLUMNS)) for case in CASES]
+    rows += [(name, *(measure_pairs(name, dtype, lanes, count)[0] for dtype, lanes in COLUMNS)) for name in PAIRS]
+    lines = [f"{label:17}" + "".join(f"{error:9.2f}" for error in errors) for label, *errors in rows]
+    return "\n".join([f"{'function':17}" + "".join(f"{title:>9}" for title in ("double", "float", "scalar")), *lines])
 
 
+COLUMNS = (("float64", 8), ("float32", 16), ("float64", 1))
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 functions = pytest.mark.parametrize("case", {c.name: c for c in CASES}.values(), ids=lambda case: case.label)
 

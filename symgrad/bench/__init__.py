@@ -1,17 +1,17 @@
 """``symgrad bench``: the same work on symgrad and on its peers, in one run, checked before it is timed.
 
-``moons`` has the workload and one function a contestant; ``measure`` interleaves and prints.
+``moons`` and ``math`` have a workload each and one function a contestant; ``measure`` interleaves and prints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgrad.bench import moons
+from symgrad.bench import math, moons
 
 __all__ = ["run"]
 
-WORKLOADS = {"moons": moons.bench}
+WORKLOADS = {"moons": moons.bench, "math": math.bench}
 
 
 def run(names: Sequence[str], against: Sequence[str] | None) -> None:

@@ -16,5 +16,7 @@ def bench(names: tuple[str, ...], against: str | None) -> None:
     """Time symgrad and its peers at the same work.
 
     moons: one full-batch training step of a small network, against numpy, jax, torch and micrograd.
+
+    math: the functions of mathematics over an array, against numpy (and scipy.special).
     """
     run(names or ("moons",), None if against is None else [p.strip() for p in against.split(",") if p.strip()])

@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from symgrad.render.vector_math.lanes import Lanes
+from symgrad.render.vector_math.lanes import Lanes, join, part
 
 __all__ = ["available", "exponent", "mantissa", "scale"]
 
@@ -47,10 +47,7 @@ def _by_parts(name: str, operands: list[Lanes], immediate: list[Any]) -> Lanes:
     if x.count <= widest:
         return _call(name, operands, immediate)
     starts = range(0, x.count, widest)
-    parts = [_call(name, [_slice(v, start, widest) for v in operands], immediate) for start in starts]
-    while len(parts) > 1:
-        parts = [_join(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0]
+    return join([_call(name, [part(v, start, widest) for v in operands], immediate) for start in starts])
 
 
 def _call(name: str, operands: list[Lanes], immediate: list[Any]) -> Lanes:
@@ -65,17 +62,3 @@ def _call(name: str, operands: list[Lanes], immediate: list[Any]) -> Lanes:
     module = x.builder.module
     function = module.globals.get(symbol) or ir.Function(module, ir.FunctionType(x.type, [a.type for a in arguments]), symbol)
     return Lanes(x.builder, x.builder.call(function, arguments), x.target)
-
-
-def _shuffle(a: Lanes, b: Lanes, indices: range) -> Lanes:
-    order = ir.Constant(ir.VectorType(INT32, len(indices)), list(indices))
-    return Lanes(a.builder, a.builder.shuffle_vector(a.value, b.value, order), a.target)
-
-
-def _slice(x: Lanes, start: int, count: int) -> Lanes:
-    return _shuffle(x, x, range(start, start + count))
-
-
-def _join(a: Lanes, b: Lanes) -> Lanes:
-    assert a.count is not None
-    return _shuffle(a, b, range(2 * a.count))

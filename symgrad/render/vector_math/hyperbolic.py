@@ -36,6 +36,7 @@ def tanh(x: Lanes) -> Lanes:
 # Above it, expm1(a)/8 and exp(a)/8 would leave the range of powers of two, and sinh and cosh have long overflowed.
 TOP = {DOUBLE: 711.0, FLOAT: 90.0}
 LN2_VALUE = 0.6931471805599453
+SQUARE_OVERFLOWS = {DOUBLE: 2.0**500, FLOAT: 2.0**60}  # nearly
 
 
 def sinh(x: Lanes) -> Lanes:
@@ -55,7 +56,7 @@ def cosh(x: Lanes) -> Lanes:
 def asinh(x: Lanes) -> Lanes:
     """log1p(a + a**2/(1 + sqrt(1 + a**2))) (fdlibm's s_asinh.c); log(a) + log(2) where a**2 would overflow."""
     a = absolute(x)
-    huge = a > 2.0**500
+    huge = a > SQUARE_OVERFLOWS[x.format]
     z = a * a
     y = log1p(select(huge, a, a + z / (sqrt(z + 1.0) + 1.0)))
     return copysign(select(huge, y + LN2_VALUE, y), x)
@@ -63,7 +64,7 @@ def asinh(x: Lanes) -> Lanes:
 
 def acosh(x: Lanes) -> Lanes:
     """log1p(t + sqrt(2t + t**2)) with t = x - 1 (fdlibm's e_acosh.c)."""
-    huge = x > 2.0**500
+    huge = x > SQUARE_OVERFLOWS[x.format]
     t = x - 1.0
     y = log1p(select(huge, x, t + sqrt(fma(t, t, t + t))))
     return select(x < 1.0, NAN, select(huge, y + LN2_VALUE, y))

@@ -18,7 +18,8 @@ from symgrad.render.vector_math.target import Target
 
 __all__ = [
     "DOUBLE", "FLOAT", "Format", "Lanes", "Whole", "absolute", "any_lane", "clamp", "copysign", "exact_product", "fast_two_sum", "fma",
-    "half_of", "if_any", "lanes_of", "nearest", "polynomial", "power_of_two", "select", "sqrt", "two_sum", "type_name", "while_any",
+    "half_of", "if_any", "join", "lanes_of", "nearest", "part", "polynomial", "power_of_two", "select", "sqrt", "two_sum", "type_name",
+    "while_any",
 ]
 
 
@@ -187,6 +188,23 @@ def lanes_of(like: Lanes, values: Sequence[Any]) -> Lanes:
     for i, value in enumerate(values):
         vector = like.builder.insert_element(vector, value, ir.Constant(ir.IntType(32), i))
     return Lanes(like.builder, vector, like.target)
+
+
+def part(x: Lanes, start: int, count: int) -> Lanes:
+    """The lanes from ``start`` on, ``count`` of them."""
+    return _shuffle(x, x, range(start, start + count))
+
+
+def join(parts: Sequence[Lanes]) -> Lanes:
+    """Vectors of one width behind each other; their number is a power of two."""
+    while len(parts) > 1:
+        parts = [_shuffle(a, b, range(2 * a.type.count)) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _shuffle(a: Lanes, b: Lanes, indices: range) -> Lanes:
+    order = ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), list(indices))
+    return Lanes(a.builder, a.builder.shuffle_vector(a.value, b.value, order), a.target)
 
 
 def select(condition: Lanes, a: Number, b: Number) -> Lanes:

@@ -1,12 +1,12 @@
 """pow, powi and hypot on lanes.
 
 pow(x, y) = exp(y*log(x)) with log(x) as a sum of two numbers, good to 68 bits or so: the exponent magnifies its relative error by
-up to 745. Special cases as in IEEE 754-2008, 9.2.1.
+up to 745; floats in double, where a plain logarithm will do. Special cases as in IEEE 754-2008, 9.2.1.
 """
 
 from __future__ import annotations
 
-from symgrad.render.vector_math.exponential import LN2, exp_parts, scale_by_power, split_exponent
+from symgrad.render.vector_math.exponential import LN2, exp, exp_parts, log, scale_by_power, split_exponent
 from symgrad.render.vector_math.lanes import (
     DOUBLE,
     FLOAT,
@@ -32,13 +32,10 @@ LOG_REST = (0.3999999999999998, 0.2857142857144521, 0.2222222221751144, 0.181818
 
 def pow(x: Lanes, y: Lanes) -> Lanes:
     a = absolute(x)
-    high, low = log_of_positive(a)
-    # 0, infinity and NaN: their logarithm is what decides
-    high = select((a > 0.0) & (a < INFINITY), high, select(a.equals(0.0), x.like(-INFINITY), a))
-    product, error = exact_product(y, high)
-    ordinary = absolute(product) < 1000.0
-    n, p = exp_parts(clamp(product, -746.0, 710.0), select(ordinary, fma(y, low, error), 0.0))
-    magnitude = scale_by_power(p, n)
+    if x.format is FLOAT:
+        magnitude = exp(y.to_double() * log(a.to_double())).to_float()
+    else:
+        magnitude = _power_of_positive(a, y)
     whole = y.call("floor").equals(y)
     half = y * 0.5
     odd = whole & ~half.call("floor").equals(half)
@@ -47,6 +44,16 @@ def pow(x: Lanes, y: Lanes) -> Lanes:
     result = select(y.is_nan(), y, result)
     one = y.equals(0.0) | x.equals(1.0) | (x.equals(-1.0) & absolute(y).equals(INFINITY))
     return select(one, 1.0, result)
+
+
+def _power_of_positive(a: Lanes, y: Lanes) -> Lanes:
+    high, low = log_of_positive(a)
+    # 0, infinity and NaN: their logarithm is what decides
+    high = select((a > 0.0) & (a < INFINITY), high, select(a.equals(0.0), a.like(-INFINITY), a))
+    product, error = exact_product(y, high)
+    ordinary = absolute(product) < 1000.0
+    n, p = exp_parts(clamp(product, -746.0, 710.0), select(ordinary, fma(y, low, error), 0.0))
+    return scale_by_power(p, n)
 
 
 def log_of_positive(a: Lanes) -> tuple[Lanes, Lanes]:
