@@ -228,7 +228,7 @@ def _function(name: str) -> Callable[[Expr], Layout]:
 
 
 def _transposed(x: Expr) -> list[Piece]:
-    bare = x.op.name == "symbol" and "^" not in latex_name(x.name)
+    bare = seen(x).op.name == "symbol" and "^" not in latex_name(seen(x).name)
     return [(x, POSTFIX), r"^{\top}"] if bare else ["{", (x, POSTFIX), r"}^{\top}"]
 
 
@@ -298,7 +298,7 @@ def shape_latex(shape: Sequence[dims.Dim]) -> str:
 
 
 def _subscripted(x: Expr) -> list[Piece]:
-    bare = x.op.name == "symbol" and "_" not in latex_name(x.name)
+    bare = seen(x).op.name == "symbol" and "_" not in latex_name(seen(x).name)
     return [(x, POSTFIX)] if bare else ["{", (x, POSTFIX), "}"]
 
 

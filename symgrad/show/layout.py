@@ -171,7 +171,7 @@ def _parts(piece: Piece) -> list[Expr]:
 
 # --- questions that both notations ask ---------------------------------------------------------------
 
-_UNSEEN = frozenset({"to_real", "nonnegative"})  # they change the kind or guard the domain: a formula does not show them
+_UNSEEN = frozenset({"to_real", "nonnegative", "label"})  # they change the kind or guard the domain: a formula does not show them
 
 
 def seen(e: Expr) -> Expr:

@@ -159,6 +159,10 @@ def _labels(e: Expr) -> tuple[Expr, Dim] | None:
 
 
 def _is_label(k: Expr, classes: Dim) -> Expr:
+    """Whether the label is a class: a checked one is."""
+    checked = k.args[0] if k.op.name == "reshape" else k
+    if checked.op.name == "label" and checked.params["size"] == classes:
+        return do("broadcast_to", constant(True), shape=k.shape) if k.shape else constant(True)
     return do("logical_and", do("greater_equal", k, 0), do("less", k, size_of(classes)))
 
 
