@@ -16,9 +16,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 from llvmlite import ir
+from minimax import minimax
 
 from symgrad.render.vector_math import FUNCTIONS, Target, host, math_function
-from tests.minimax import minimax
 
 Array = np.ndarray[Any, Any]
 PRECISION = 400  # bits, enough for sin(1e22) and for lgamma near its zeros

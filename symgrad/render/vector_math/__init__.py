@@ -10,7 +10,7 @@ Numbers with a sign, zeros of both signs, infinities, NaN and subnormal numbers,
 Annex F. No function flushes anything to zero, and none carries a fast-math flag.
 
 The largest errors in ulp over 7,000 to 25,000 random and hard points (fewer for polygamma), against mpmath, with AVX-512
-(``python -m tests.test_vector_math``); with AVX2 and SSE2 they are within 0.6 of these. Whole powers beyond the fourth: 0.50
+(``python tests/test_vector_math.py``); with AVX2 and SSE2 they are within 0.6 of these. Whole powers beyond the fourth: 0.50
 (0.9 without fused multiply-add)::
 
     function                double  float    function                double  float
