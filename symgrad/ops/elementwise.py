@@ -82,7 +82,7 @@ def _documented(build: Callable[..., Expr], op: Op, operands: tuple[str, ...], r
 
 
 _WITHOUT_EXAMPLE = frozenset({"logical_and", "logical_or", "logical_not", "where", "clip", "to_real", "round"})  # wrapped or internal
-_EXAMPLES = {"floordiv": "a // b"}
+_EXAMPLES = {"floordiv": "a//b"}  # as it prints: between scalars without spaces
 
 
 def unary(
