@@ -116,9 +116,12 @@ class _Verifier:
     # --- parts of statements ---
 
     def new(self, value: Value) -> None:
-        self.require(value.kind in KINDS, f"{value} has the unknown kind {value.kind!r}")
-        self.require(value.lanes >= 1 and value.lanes & (value.lanes - 1) == 0, f"{value} has {value.lanes} lanes: not a power of two")
-        self.require(value not in self.ever, f"{value} is defined twice")
+        if value.kind not in KINDS:
+            self.refuse(f"{value} has the unknown kind {value.kind!r}")
+        if value.lanes < 1 or value.lanes & (value.lanes - 1):
+            self.refuse(f"{value} has {value.lanes} lanes: not a power of two")
+        if value in self.ever:
+            self.refuse(f"{value} is defined twice")
         self.ever.add(value)
         self.values.add(value)
 
@@ -127,10 +130,13 @@ class _Verifier:
         if isinstance(operand, Value):
             if operand not in self.values:
                 self.refuse(f"{role} {operand} is " + ("out of scope here" if operand in self.ever else "used before it is defined"))
-            self.require(kind is None or operand.kind == kind, f"{role} {operand} is {operand.kind}, not {kind}")
-            self.require(lanes is None or operand.lanes == lanes, f"{role} {operand} has {operand.lanes} lanes, not {lanes}")
+            if kind is not None and operand.kind != kind:
+                self.refuse(f"{role} {operand} is {operand.kind}, not {kind}")
+            if lanes is not None and operand.lanes != lanes:
+                self.refuse(f"{role} {operand} has {operand.lanes} lanes, not {lanes}")
         elif isinstance(operand, (bool, int, float)):
-            self.require(kind is None or kind_of(operand) == kind, f"{role} {operand!r} is a Python {type(operand).__name__}, not {kind}")
+            if kind is not None and kind_of(operand) != kind:
+                self.refuse(f"{role} {operand!r} is a Python {type(operand).__name__}, not {kind}")
         else:
             self.refuse(f"{role} {operand!r} is neither a value nor a Python number")
 
@@ -172,7 +178,8 @@ class _Verifier:
         if rule is None:
             self.refuse(f"{s.op!r} is no instruction: see symgrad/loops/instructions.py")
         arity = s.value.lanes if rule.arity is None else rule.arity
-        self.require(len(s.args) == arity, f"{s.op} takes {arity} operands, not {len(s.args)}")
+        if len(s.args) != arity:
+            self.refuse(f"{s.op} takes {arity} operands, not {len(s.args)}")
         if rule.kind == "any" or rule.arity == 0:
             self.special(s)
         else:
@@ -197,11 +204,13 @@ class _Verifier:
             wanted[0] = "boolean"
         elif rule == "same":
             self.require(kind != "boolean", f"{s.op} does not compute on booleans")
-        self.require(kind == result, f"{s.op} makes a {result} value, not a {kind} one")
+        if kind != result:
+            self.refuse(f"{s.op} makes a {result} value, not a {kind} one")
         for position, (arg, want) in enumerate(zip(s.args, wanted)):
             self.use(arg, want, lanes, f"{s.op}'s operand {position}")
         expected = {"polygamma": {"order"}, "powi": {"exponent"}}.get(s.op, set())
-        self.require(set(s.params) == expected, f"{s.op} has the parameters {sorted(s.params)}, not {sorted(expected)}")
+        if s.params.keys() != expected:
+            self.refuse(f"{s.op} has the parameters {sorted(s.params)}, not {sorted(expected)}")
         for name in expected:
             self.require(type(s.params[name]) is int, f"{s.op}'s {name} is {s.params[name]!r}, no int")
         if s.op == "powi":

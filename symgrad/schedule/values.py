@@ -191,6 +191,8 @@ class Values(Allocation):
 
     def aligned_shape(self, small: Shape, large: Shape, idx: Sequence[Index]) -> Indices:
         """The operand's index under NumPy's broadcasting."""
+        if not small:
+            return ()
         skip = len(large) - len(small)
         return tuple(Index() if d == 1 and large[skip + k] != 1 else idx[skip + k] for k, d in enumerate(small))
 
