@@ -1,6 +1,6 @@
 """ELEMENTWISE, part 3: the activations of networks, exact to rounding far out and at the infinities.
 
-Conventions (DESIGN, part 3): ``relu'(0) = 0``; the kinks of ``leaky_relu`` and ``elu`` take the derivative of least magnitude.
+Conventions: ``relu'(0) = 0``; the kinks of ``leaky_relu`` and ``elu`` take the derivative of least magnitude.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ELEMENTWISE, part 2: powers, roots, exponentials and logarithms, trigonometric, hyperbolic and special functions.
 
-Conventions (DESIGN, part 3): ``sqrt'(0) = inf``; ``x**0`` is 1 with gradient 0; ``0**p`` has gradient 0 with respect to p
+Conventions: ``sqrt'(0) = inf``; ``x**0`` is 1 with gradient 0; ``0**p`` has gradient 0 with respect to p
 for p >= 0; ``atan2`` has no derivative at the origin (NaN); ``hypot``'s gradient there is 0; ``log``, ``log1p`` and
 ``atanh`` outside their domains are NaN and so are their derivatives; ``log'(-0.0)`` is +inf.
 """

@@ -21,7 +21,7 @@ __all__ = ["RANGES", "Points", "disagreement", "evaluate_precisely", "sample_poi
 Array = np.ndarray[Any, Any]
 
 RANGES = ("real", "nonnegative", "positive", "unit", "probability")  # of a leaf: any, [0, inf), (0, inf), [-1, 1], [0, 1]
-ULPS = 3.0  # what the new form may lose where the old one is exact: one less than DESIGN, part 3, allows in all
+ULPS = 3.0  # what the new form may lose where the old one is exact: one less than is allowed in all
 DIGITS = 400  # 1e150 squared beside 1e-8 squared still has 60 digits
 _MODERATE, _NEARBY = 128, 48
 _PRECISE_POINTS = 48  # at which mpmath is asked, a form: those where the two forms are furthest apart

@@ -1,6 +1,6 @@
 """RULES: the local rules, as tables, one line a rule.
 
-Sound means (DESIGN, part 3): where the raw form is finite and accurate the result agrees to 4 ulp, and it is
+Sound means: where the raw form is finite and accurate the result agrees to 4 ulp, and it is
 finite wherever the raw form is. So nothing is distributed, no product of more than two factors is taken apart,
 and ``exp(a)*exp(b)`` stays (rounding ``a + b`` costs up to 700 ulp). What algebra drops may go: ``x - x``, ``0*x``, ``x/x``.
 
