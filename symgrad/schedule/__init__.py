@@ -10,8 +10,8 @@ from symgrad.dims import Dim
 from symgrad.expr import Expr, topological
 from symgrad.loops import Program
 from symgrad.schedule.batch import BatchPlan, contract_letters, find_batch
-from symgrad.schedule.gemm import read_as_matrices
 from symgrad.schedule.groups import ASSEMBLED, LEAVES, VIEWS
+from symgrad.schedule.matrices import read_as_matrices
 from symgrad.schedule.writer import Writer
 
 __all__ = ["MODES", "describe", "make_writer", "schedule"]

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from symgrad import dims
 from symgrad.dims import Dim
 from symgrad.expr import Expr
 from symgrad.loops import Fill, Index
-
-if TYPE_CHECKING:
-    from symgrad.schedule.storage import Storage
-    from symgrad.schedule.values import Indices
-    from symgrad.schedule.writer import Writer
+from symgrad.schedule.reductions import Reductions
+from symgrad.schedule.storage import Storage
+from symgrad.schedule.values import Indices
 
 __all__ = ["emit_assembled"]
 
 
-def emit_assembled(w: Writer, node: Expr) -> None:
+def emit_assembled(w: Reductions, node: Expr) -> None:
     """Writes the node to its first storage, then copies it to the others (an output that is also read)."""
     place, *others = w.written[node]
     name, p = node.op.name, node.params
@@ -44,7 +41,7 @@ def emit_assembled(w: Writer, node: Expr) -> None:
         _copy(w, node, place, other)
 
 
-def _clear(w: Writer, place: Storage) -> None:
+def _clear(w: Reductions, place: Storage) -> None:
     zero = {"real": 0.0, "integer": 0, "boolean": False}[place.buffer.kind]
     count = Index.of(place.buffer.size)
     start = Index()
@@ -53,7 +50,7 @@ def _clear(w: Writer, place: Storage) -> None:
     w.b.emit(Fill(place.buffer, start, count, zero))
 
 
-def _lane_of(w: Writer, node: Expr, contiguous: bool) -> int | None:
+def _lane_of(w: Reductions, node: Expr, contiguous: bool) -> int | None:
     """The lanes run along the batch axis, else along the last axis where both sides are contiguous."""
     if w.plan is not None and node in w.plan.axis:
         return w.plan.axis[node]
@@ -63,7 +60,7 @@ def _lane_of(w: Writer, node: Expr, contiguous: bool) -> int | None:
     return None if isinstance(last, int) and last < w.lanes else node.ndim - 1
 
 
-def _write(w: Writer, node: Expr, place: Storage, part: Expr, move: Callable[[Indices], Indices]) -> None:
+def _write(w: Reductions, node: Expr, place: Storage, part: Expr, move: Callable[[Indices], Indices]) -> None:
     batched = w.plan is not None and part in w.plan.axis
     contiguous = False
     if part.shape:
@@ -79,7 +76,7 @@ def _write(w: Writer, node: Expr, place: Storage, part: Expr, move: Callable[[In
     w.nest(part.shape, [1] * part.ndim, _lane_of(w, part, contiguous), batched, body)
 
 
-def _scatter(w: Writer, node: Expr, place: Storage) -> None:
+def _scatter(w: Reductions, node: Expr, place: Storage) -> None:
     """``result[indices] += g``, one element after another: indices may repeat."""
     g, *indices = node.args
     shape = node.shape
@@ -99,7 +96,7 @@ def _scatter(w: Writer, node: Expr, place: Storage) -> None:
     w.nest(g.shape, [1] * g.ndim, None, False, body)
 
 
-def _accumulate(w: Writer, node: Expr, place: Storage) -> None:
+def _accumulate(w: Reductions, node: Expr, place: Storage) -> None:
     """cumsum: a running sum along one axis, everything else outside."""
     (x,) = node.args
     axis = node.params["axis"] + node.ndim
@@ -122,7 +119,7 @@ def _accumulate(w: Writer, node: Expr, place: Storage) -> None:
     w.nest(outer, [1] * len(outer), lane, batch is not None, body)
 
 
-def _copy(w: Writer, node: Expr, source: Storage, target: Storage) -> None:
+def _copy(w: Reductions, node: Expr, source: Storage, target: Storage) -> None:
     def body(points: list[Indices]) -> None:
         for idx in points:
             w.store(node, target, idx, w.load(node, source, idx))

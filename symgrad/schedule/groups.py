@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from symgrad.dims import Shape
 from symgrad.expr import SYMBOL, Expr, topological
 from symgrad.schedule.batch import BatchPlan
-from symgrad.schedule.gemm import Update
+from symgrad.schedule.matrices import Update
 
 __all__ = ["ASSEMBLED", "REDUCERS", "VIEWS", "Group", "form_groups", "is_plain_reshape"]
 

@@ -20,10 +20,16 @@ __all__ = ["Reductions"]
 class Reductions(Nests):
     """The inner loops of reducing nodes."""
 
-    def strides_along(self, node: Expr, idx: Indices, variable: Value) -> list[Dim | None]:
-        """For every load below a node: the step of its address along a variable (``None``: not affine)."""
+    def strides_along(
+        self, node: Expr, idx: Indices, variable: Value, seen: set[tuple[Expr, Indices]] | None = None
+    ) -> list[Dim | None]:  # fmt: skip
+        """For every load below a node: the step of its address along a variable (``None``: not affine).
+
+        ``seen``: where earlier calls have been, which is left out, and which grows.
+        """
         steps: list[Dim | None] = []
-        stack, seen = [(node, idx)], set()
+        stack = [(node, idx)]
+        seen = set() if seen is None else seen
         while stack:
             n, at = stack.pop()
             if (n, at) in seen:

@@ -17,8 +17,8 @@ from symgrad.dims import Dim, Shape
 from symgrad.expr import CONSTANT, SYMBOL, Expr, topological
 from symgrad.loops import Buffer
 from symgrad.schedule.batch import BatchPlan
-from symgrad.schedule.gemm import find_updates
 from symgrad.schedule.groups import ASSEMBLED, form_groups
+from symgrad.schedule.matrices import find_updates
 
 __all__ = ["Allocation", "Storage", "row_major"]
 

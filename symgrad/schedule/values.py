@@ -9,7 +9,7 @@ from typing import Any, Union
 from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.expr import Expr
-from symgrad.loops import Builder, Fail, Index, Value
+from symgrad.loops import Builder, Copy, Fail, Index, Value
 from symgrad.schedule.groups import Group, is_plain_reshape
 from symgrad.schedule.storage import Allocation, Storage, row_major
 
@@ -95,6 +95,9 @@ class Values(Allocation):
             self.b.store(storage.buffer, scalar, self.b.constant(value, node.kind, self.lanes), self._store_mask(storage))
         else:
             self.b.store(storage.buffer, scalar, value if not isinstance(value, Value) or value.lanes == 1 else self.b.extract(value, 0))
+
+    def copy(self, source: Storage, target: Storage, shape: Shape) -> None:
+        self.b.emit(Copy(target.buffer, Index(), source.buffer, Index(), Index.of(dims.total(shape))))
 
     def _store_mask(self, storage: Storage) -> Value | None:
         """Chunk buffers are padded to whole vectors; other arrays end where their samples do."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.expr import SYMBOL, Expr, topological
-from symgrad.loops import Copy, Fill, Index, Program, Value
+from symgrad.loops import Fill, Index, Program, Value
 from symgrad.schedule.assemble import emit_assembled
 from symgrad.schedule.gemm import emit_gemm
 from symgrad.schedule.groups import ASSEMBLED, REDUCERS, Group
@@ -47,12 +47,15 @@ class Writer(Reductions):
             return None
         idx = tuple(Index.of(self.b.value("integer")) for _ in group.shape)
         variable = idx[-1].terms[0][0]
+        loads: list[Dim | None] = []
+        seen: set[tuple[Expr, Indices]] = set()
         for node in group.members:
-            steps = self.strides_along(node, idx, variable)
-            reducing = node.op.name in REDUCERS or node.op.name == "contract"
-            if any(s not in (0, 1) for s in steps) and (reducing or len([s for s in steps if s not in (0, 1)]) * 2 > len(steps)):
-                return None
-        return len(group.shape) - 1
+            if node.op.name in REDUCERS or node.op.name == "contract":
+                if any(s not in (0, 1) for s in self.strides_along(node, idx, variable)):
+                    return None
+            else:
+                loads += self.strides_along(node, idx, variable, seen)
+        return None if sum(s not in (0, 1) for s in loads) * 2 > len(loads) else len(group.shape) - 1
 
     def _is_flat(self, group: Group) -> bool:
         """An elementwise group whose every access is the same row-major array (or a scalar): one loop does."""
@@ -62,9 +65,10 @@ class Writer(Reductions):
         idx = tuple(Index.of(self.b.value("integer")) for _ in group.shape)
         wanted = row_major(group.shape)
         axes = [k for k, d in enumerate(group.shape) if d != 1]
+        whole, still = tuple(wanted[k] for k in axes), (0,) * len(axes)
+        seen: dict[int, set[tuple[Expr, Indices]]] = {k: set() for k in axes}
         for node in group.members:
-            accesses = list(zip(*(self.strides_along(node, idx, idx[k].terms[0][0]) for k in axes), strict=True))
-            whole, still = tuple(wanted[k] for k in axes), (0,) * len(axes)
+            accesses = list(zip(*(self.strides_along(node, idx, idx[k].terms[0][0], seen[k]) for k in axes), strict=True))
             if any(steps not in (whole, still) for steps in accesses):
                 return False
         return True
@@ -166,9 +170,6 @@ class Writer(Reductions):
                     self.emit_group(group)
         for source, target, shape in self.copies:
             self.copy(source, target, shape)
-
-    def copy(self, source: Storage, target: Storage, shape: Shape) -> None:
-        self.b.emit(Copy(target.buffer, Index(), source.buffer, Index(), Index.of(dims.total(shape))))
 
     def _pack_inputs(self, groups: Sequence[Group]) -> None:
         assert self.plan is not None
