@@ -24,12 +24,10 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -575,26 +573,46 @@ def test_row_38(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_row_39(tmp_path: Path) -> None:
-    """Killed at any moment of a compile, the next run is right."""
-    script, folder = textwrap.dedent(COMPILE.format(constant=0.75)), tmp_path / "cache"
-    environment = {**os.environ, "SYMGRAD_CACHE_DIR": str(folder)}
-    start = time.perf_counter()
-    run(script, tmp_path / "elsewhere")
-    whole = time.perf_counter() - start
-    delays = np.random.default_rng(0).uniform(0.2, 1.0, 40) * whole
-    for number, delay in enumerate(delays):
-        command = [sys.executable, "-c", script]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(delay)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        if number % 10 == 9:
-            run(script, folder)
-            for path in folder.glob("*.bin"):
-                path.unlink()
-    run(script, folder)
+    """Killed at any moment of a compile, 200 times: the next run is right. The victims are forks of one warm process."""
+    script = """
+        import os, random, signal, time
+        import numpy as np
+        import symgrad as sg
+
+        x, y = sg.symbols("x y")
+
+        def work(c):
+            f = sg.compile(sg.sin(x) * c + y * sg.exp(-x), wrt=[x])
+            value, (slope,) = f.value_and_grad(0.5, 2.0)
+            assert abs(value - np.sin(0.5) * c - 2 * np.exp(-0.5)) < 1e-13
+            assert abs(slope - np.cos(0.5) * c + 2 * np.exp(-0.5)) < 1e-13
+
+        def child(c):
+            pid = os.fork()
+            if not pid:
+                try:
+                    work(c)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            return pid
+
+        work(0.1)
+        start = time.perf_counter()
+        work(0.2)
+        whole, killed = time.perf_counter() - start, 0
+        draw = random.Random(0)
+        for number in range(200):
+            c = number + 0.25
+            victim = child(c)
+            time.sleep(draw.uniform(0.0, 1.2) * whole)
+            os.kill(victim, signal.SIGKILL)
+            killed += os.waitpid(victim, 0)[1] == signal.SIGKILL
+            assert os.waitpid(child(c), 0)[1] == 0, number
+        assert killed > 100, killed
+    """
+    environment = {**os.environ, "SYMGRAD_CACHE_DIR": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, env=environment, check=True)
 
 
 @pytest.mark.slow
