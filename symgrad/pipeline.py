@@ -313,7 +313,7 @@ def _gradient_formulas(formula: Formula) -> Any:
     if len(formula.outputs) == 1:
         return Formulas(dict(zip(names, jacobians)))
     heads = output_names(formula, formula.structure, formula.outputs)
-    return Formulas(dict(zip([f"d{head}/d{name}" for head in heads for name in names], jacobians)), of="")
+    return Formulas(dict(zip([f"d{head}/d{name}" for head in heads for name in names], jacobians)), of=None)
 
 
 def _source(formula: Formula, language: str) -> str:

@@ -184,6 +184,13 @@ def _remade_call(remake: Callable[[Formula], Function], formula: Formula, attrib
     return getattr(remake(formula), attribute)
 
 
+class Schedule(dict[str, tuple[str, ...]]):
+    """What was compiled so far → why it was made as it was, then its kernels, in order."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {words[0]}" + "".join(f"\n  {word}" for word in words[1:]) for name, words in self.items())
+
+
 class Timings(dict[str, float]):
     """Seconds per stage, added up over what has been compiled so far. ``cached``: the disk cache answered every time."""
 
@@ -327,9 +334,9 @@ class Function:
         return Cost(kernel.cost["before"], kernel.cost["after"])
 
     @property
-    def schedule(self) -> dict[str, tuple[str, ...]]:
+    def schedule(self) -> Schedule:
         """What was compiled so far → its kernels, and why each was made as it was."""
-        return {name: kernel.words for name, kernel in self._kernels().items()}
+        return Schedule((name, kernel.words) for name, kernel in self._kernels().items())
 
     @property
     def timings(self) -> Timings:

@@ -16,7 +16,7 @@ class Formulas(dict[str, Expr]):
     """Gradients by name: a dict that prints one ``dL/dw = …`` a line.
 
     ``formulas``: name → expression. ``of``: what is differentiated, the ``L`` of ``dL/dw``; empty for updates of names,
-    ``w ← …``, where the name may stand on the right, too.
+    ``w ← …``, where the name may stand on the right, too; ``None`` where the names are derivatives already, ``dp/da``.
 
     >>> import symgrad as sg
     >>> a, b, c = sg.symbols("a b c")
@@ -25,14 +25,14 @@ class Formulas(dict[str, Expr]):
     dL/db = a
     """
 
-    def __init__(self, formulas: Mapping[str, Expr], of: str = "L") -> None:
+    def __init__(self, formulas: Mapping[str, Expr], of: str | None = "L") -> None:
         super().__init__(formulas)
         self.of = of
 
     def __str__(self) -> str:
         script = Script(list(self.values()), text_layout, reserved=() if self.of else self)
         lines = [f"{script.names[d]} = {script.write(d)}" for d in script.definitions]
-        heads = {name: f"d{self.of}/d{name} =" if self.of else f"{name} ←" for name in self}
+        heads = {name: f"{name} =" if self.of is None else f"d{self.of}/d{name} =" if self.of else f"{name} ←" for name in self}
         return "\n".join([*lines, *(f"{heads[name]} {script.write(e, whole=False)}" for name, e in self.items())])
 
     __repr__ = __str__
@@ -42,8 +42,9 @@ class Formulas(dict[str, Expr]):
         script = Script(list(self.values()), latex_layout, BRACKETS, reserved=() if self.of else self, measure=glyphs)
         lines = [(latex_name(script.names[d]), script.write(d, latex_name), "=") for d in script.definitions]
         for name, e in self.items():
-            left = rf"\frac{{\partial {latex_name(self.of)}}}{{\partial {latex_name(name)}}}" if self.of else latex_name(name)
-            lines.append((left, script.write(e, latex_name, whole=False), "=" if self.of else r"\leftarrow"))
+            above, below = (self.of, name) if self.of is not None else (part[1:] for part in name.split("/", 1))
+            left = rf"\frac{{\partial {latex_name(above)}}}{{\partial {latex_name(below)}}}" if above else latex_name(name)
+            lines.append((left, script.write(e, latex_name, whole=False), "=" if above else r"\leftarrow"))
         return aligned(lines)
 
     def _repr_latex_(self) -> str:
