@@ -122,7 +122,7 @@ def _follow(node: Expr, dim: Dim, axis: dict[Expr, int]) -> tuple[int | None, bo
         axes = node.params["axes"] if "axes" in node.params else (node.params["axis"],)
         reduced = sorted(a + x.ndim for a in axes)
         if axis[x] in reduced:
-            if name not in REDUCTIONS or node.params["keepdims"]:
+            if name not in REDUCTIONS:
                 raise _NotTileable
             return None, True
         return (axis[x] if node.params["keepdims"] else axis[x] - sum(a < axis[x] for a in reduced)), False

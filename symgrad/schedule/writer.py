@@ -163,7 +163,8 @@ class Writer(Reductions):
                 if group.crossing and not self._single_chunk():
                     for node in group.members:
                         for place in self.written[node]:
-                            self.b.emit(Fill(place.buffer, Index(), Index.of(dims.total(node.shape)), self.identity(node)))
+                            start = bool(self.identity(node)) if node.kind == "boolean" else self.identity(node)
+                            self.b.emit(Fill(place.buffer, Index(), Index.of(dims.total(node.shape)), start))
             with self.chunks():
                 self._pack_inputs(groups)
                 for group in groups:
