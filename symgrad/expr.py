@@ -147,11 +147,20 @@ class _Entry(weakref.ref["Expr"]):
 
 
 _table: dict[bytes, _Entry] = {}  # what weakref.WeakValueDictionary is, at half the price a node
-_lock = threading.RLock()  # reentrant: nodes may die while it is held
+_dead: list[_Entry] = []  # places to be given up by the next one who holds the lock
+_lock = threading.RLock()
 
 
-def _give_up(entry: _Entry) -> None:
-    with _lock:
+def _give_up_places() -> None:
+    """Called with the lock held.
+
+    A node may die anywhere, inside of somebody else's lock too, so what is called then (``_dead.append``) must not wait.
+    """
+    while _dead:
+        try:
+            entry = _dead.pop()
+        except IndexError:  # a finalizer in this very thread was here in between
+            return
         if _table.get(entry.key) is entry:  # no new node has taken the place
             del _table[entry.key]
 
@@ -367,9 +376,11 @@ def intern_node(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, ki
             node = _new_node(Expr)
             for put, value in zip(_SLOTS, (op, args, params, shape, kind, digest, key)):
                 put(node, value)
-            entry = _Entry(node, _give_up)
+            entry = _Entry(node, _dead.append)
             entry.key = key
             _table[key] = entry
+            if _dead:
+                _give_up_places()
     return node
 
 

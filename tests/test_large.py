@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from functools import reduce
 from itertools import accumulate
@@ -253,3 +255,29 @@ def test_a_chain_of_tensors(mode: str) -> None:
     assert found == pytest.approx(value.sum(), rel=1e-9)
     np.testing.assert_allclose(gradient["v"], slope, rtol=1e-9)
     assert len(f.schedule) <= 12  # kernels: the chain is one
+
+
+def test_nodes_die_and_threads_share_them() -> None:
+    """Eight threads build and drop the same chains: equal structure stays one object, and what is dropped leaves the table."""
+    from symgrad import expr
+
+    results: list[Expr] = []
+
+    def work() -> None:
+        for turn in range(20):
+            y = reduce(lambda y, k: sg.sin(y) * (k % 7) + turn % 3, range(150), sg.symbol("only_here"))
+        results.append(y)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(results)) == 1
+    del work
+    kept = len(expr._table)
+    size = nodes(results[0])
+    results.clear()
+    gc.collect()
+    sg.symbol("another")  # places are given up when the next node is made
+    assert len(expr._table) <= kept - size + 20
