@@ -90,6 +90,21 @@ def test_every_way_gives_what_the_evaluator_gives(name: str, mode: str) -> None:
             np.testing.assert_allclose(got[key], reference, rtol=1e-12, atol=1e-12, err_msg=f"{key}, {lanes} lanes, n = {n}")
 
 
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16])
+def test_register_blocks_of_any_shape(lanes: int) -> None:
+    """Sums over the batch in blocks that do and do not fill the lanes, neighbours in memory or not."""
+    for rows, columns in ((5, 7), (4, 4), (8, 2), (2, 8), (1, 16), (16, 1), (3, 16), (9, 5)):
+        left, right = sg.symbol("left", ("n", rows)), sg.symbol("right", ("n", columns))
+        outputs = {"a": sg.tanh(left).T @ right, "b": sg.tanh(left).sum(0), "c": right.T @ sg.tanh(left)}
+        program, _ = schedule(expand(outputs), lanes=lanes, mode="tile")
+        for n in (16, 11):
+            rng = np.random.default_rng(n)
+            given = {"left": rng.normal(size=(n, rows)), "right": rng.normal(size=(n, columns))}
+            got = run(program, given, {"n": n})
+            for key, reference in zip(outputs, evaluate(list(outputs.values()), given)):
+                np.testing.assert_allclose(got[key], reference, rtol=1e-12, atol=1e-12, err_msg=f"{key}, {rows} x {columns}, n = {n}")
+
+
 @pytest.mark.parametrize("name", ["two passes over the batch", "two passes, axes kept", "any and all", "products", "one column"])
 def test_more_samples_than_a_chunk_and_none(name: str) -> None:
     outputs = CASES[name]

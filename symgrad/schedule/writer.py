@@ -132,9 +132,13 @@ class Writer(Reductions):
 
     def _sums_together(self, group: Group, node: Expr, points: list[Indices]) -> bool:
         """Whether a register block is a vector of sums over the batch, neighbours in memory."""
-        return group.crossing and len(points) == self.lanes > 1 and node.op.name in ("sum", "contract") and node.kind != "boolean" and all(
-            place.strides[-1] == 1 for place in self.written[node]
-        )  # fmt: skip
+        if not group.crossing or not len(points) == self.lanes > 1 or node.op.name not in ("sum", "contract") or node.kind == "boolean":
+            return False
+        for place in self.written[node]:
+            first = self.address(node, place, points[0])
+            if any(self.address(node, place, point) != first + k for k, point in enumerate(points)):
+                return False
+        return True
 
     def _emit_sums(self, node: Expr, points: list[Indices]) -> None:
         """As many sums over the batch as there are lanes: added up across lanes together, stored as one vector."""
