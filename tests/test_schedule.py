@@ -268,3 +268,25 @@ def test_several_batch_dimensions_are_refused() -> None:
 def test_lines_of_the_writer_are_named() -> None:
     writer, words = make_writer(expand(CASES["products"]), lanes=4, mode="loops")
     assert len(words) == 1 + len(writer.groups)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "maxout"])
+def test_every_mode_trains_alike(monkeypatch: pytest.MonkeyPatch, activation: str, dtype: str) -> None:
+    """Layers that fill no vector, a smaller last batch: the same parameters from tile kernels, loops and BLAS."""
+    from symgrad import pipeline
+
+    net = sg.nn.MLP(5, [7, 6, 3], activation=activation)
+    inputs, labels = sg.symbol("x", ("n", 5)), sg.symbol("t", ("n",), integer=True)
+    loss = sg.nn.cross_entropy(net(inputs), labels) + 1e-3 * net.l2()
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(75, 5)), "t": rng.integers(0, 3, 75)}
+    compile_loop, found = pipeline.compile_loop, {}
+    for mode in ("tile", "loops", "blas"):
+        monkeypatch.setattr(pipeline, "compile_loop", lambda *a, mode=mode, **k: compile_loop(*a, **k, mode=mode))
+        options = {"optimizer": sg.optim.Adam(0.01), "epochs": 3, "batch_size": 16, "progress": False, "dtype": dtype}
+        found[mode] = sg.fit(loss, net.init(0), data, **options).params
+    tolerance = 1e-9 if dtype == "float64" else 2e-3
+    for mode in ("tile", "loops"):
+        for name, expected in found["blas"].items():
+            np.testing.assert_allclose(found[mode][name], expected, rtol=tolerance, atol=tolerance, err_msg=f"{mode}: {name}")
