@@ -56,19 +56,20 @@ def assign_sections(order: Sequence[Expr], plan: BatchPlan | None) -> dict[Expr,
     for node in order:
         for a in node.args:
             readers.setdefault(a, []).append(node)
+    last = max(sections.values()) // 2 * 2
     for node in reversed(order):
         if node in passing:
             continue
         users = [sections[u] for u in readers.get(node, ())]
-        latest = max(sections.values()) // 2 * 2 if not users else min(u - u % 2 for u in users)
+        latest = last if not users else min(u - u % 2 for u in users)
         sections[node] = max(sections[node], latest)
     return sections
 
 
 def form_groups(
     outputs: Sequence[Expr], plan: BatchPlan | None, gemms: Iterable[Expr], updates: Mapping[Expr, Update]
-) -> tuple[list[Group], set[Expr]]:  # fmt: skip
-    """The groups in the order of execution, and the nodes that are computed inside a reduction or matrix product."""
+) -> list[Group]:  # fmt: skip
+    """The groups in the order of execution."""
     order = topological(*outputs)
     uses = Counter(a for n in order for a in n.args)
     uses.update(outputs)
@@ -114,7 +115,7 @@ def form_groups(
                 places.setdefault(key, []).append(home[node])
         groups[home[node]].members.append(node)
         bases[node] = (node,)
-    return [g for s in sorted(sections) for g in sections[s]], inlined
+    return [g for s in sorted(sections) for g in sections[s]]
 
 
 def _inlined(order: list[Expr], uses: Counter[Expr], forced: set[Expr], section_of: dict[Expr, int]) -> set[Expr]:

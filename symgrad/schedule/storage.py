@@ -67,7 +67,7 @@ class Allocation:
         self.written: dict[Expr, list[Storage]] = {}  # where a node is written to
         self.copies: list[tuple[Storage, Storage, Shape]] = []  # outputs that could not be written in place at once
         self.updates = find_updates(list(self.outputs.values()), gemms)
-        self.groups, self.inlined = form_groups(list(self.outputs.values()), plan, gemms, self.updates)
+        self.groups = form_groups(list(self.outputs.values()), plan, gemms, self.updates)
         self.group_of = {m: g for g in self.groups for m in g.members}
         self._allocate()
 
