@@ -16,10 +16,10 @@ The entry is compiled once with llvmlite alone, and cached: it belongs to no ker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+from symgrad.run.cpython import Writer
 from symgrad.run.table import ARRAY, CHECK_ROW, CONSTANT_ROW, INPUT_ROW, OUTPUT_ROW, RESULT_ROW, SELF, STACK_WORDS, STEP_ROW, WORD
 
 __all__ = ["ENTRY_NAME", "emit_entry"]
@@ -34,19 +34,13 @@ def emit_entry() -> str:
     return str(_Emitter(ir).module)
 
 
-class _Emitter:
-    """Writes the entry with an IRBuilder, one method a stage of the call."""
+class _Emitter(Writer):
+    """Writes the entry, one method a stage of the call."""
 
     def __init__(self, ir: Any) -> None:
-        self.ir = ir
-        self.word, self.int, self.byte, self.real = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.DoubleType()
-        self.object = self.byte.as_pointer()
-        self.module = ir.Module("symgrad_entry")
-        objects = self.object.as_pointer()
-        function = ir.Function(self.module, ir.FunctionType(self.object, [self.object, objects, self.word, self.object]), ENTRY_NAME)
-        self.owner, self.args, self.count, self.keywords = function.args
-        self.b = ir.IRBuilder(function.append_basic_block("entry"))
-        self.fallback, self.leave = function.append_basic_block("fallback"), function.append_basic_block("leave")
+        super().__init__(ir, "symgrad_entry", ENTRY_NAME, "opwo")
+        self.owner, self.args, self.count, self.keywords = self.function.args
+        self.fallback, self.leave = self.function.append_basic_block("fallback"), self.function.append_basic_block("leave")
         self.answer = self.local(self.object)
         self.b.store(self.null(), self.answer)
         self.table = self.b.bitcast(self.python("PyBytes_AsString", self.object, self.owned("table")), self.word.as_pointer())
@@ -59,26 +53,8 @@ class _Emitter:
         self._results()
         self._exits()
 
-    # small pieces
-    def number(self, value: int, bits: int = 64) -> Any:
-        return self.ir.Constant(self.ir.IntType(bits), value)
-
-    def null(self) -> Any:
-        return self.ir.Constant(self.object, None)
-
-    def python(self, name: str, result: Any, *args: Any) -> Any:
-        """Calls a function of CPython's C API."""
-        known = self.module.globals.get(name)
-        if known is None:
-            known = self.ir.Function(self.module, self.ir.FunctionType(result, [a.type for a in args]), name)
-        return self.b.call(known, args)
-
     def owned(self, name: str) -> Any:
         return self.python("PyTuple_GetItem", self.object, self.owner, self.number(SELF.index(name)))
-
-    def at(self, base: Any, *offset: Any) -> Any:
-        """The word at ``base[offset]``."""
-        return self.b.load(self.b.gep(base, list(offset)))
 
     def head(self, name: str) -> Any:
         return self.at(self.table, self.number(WORD[name]))
@@ -87,24 +63,9 @@ class _Emitter:
         start = self.b.add(self.head(rows), self.b.mul(index, self.number(width)))
         return [self.at(self.table, self.b.add(start, self.number(k))) for k in range(width)]
 
-    def field(self, obj: Any, offset: int, kind: Any) -> Any:
-        """A C struct's field."""
-        return self.b.load(self.b.bitcast(self.b.gep(obj, [self.number(offset)]), kind.as_pointer()))
-
-    def pointer(self, word: Any) -> Any:
-        return self.b.inttoptr(word, self.object)
-
-    def address(self, pointer: Any) -> Any:
-        return self.b.ptrtoint(pointer, self.word)
-
     def work(self, area: str, index: Any) -> Any:
         """The address of word ``index`` of an area of the workspace."""
         return self.b.gep(self.space, [self.b.add(self.head(area), index)])
-
-    def local(self, kind: Any) -> Any:
-        """A local variable, made at the function's start: in a loop it would take more stack every time round."""
-        with self.b.goto_entry_block():
-            return self.b.alloca(kind)
 
     def leave_now(self) -> None:
         self.b.branch(self.leave)
@@ -115,35 +76,6 @@ class _Emitter:
         go_on = self.b.append_basic_block()
         self.b.cbranch(condition, go_on, self.fallback)
         self.b.position_at_end(go_on)
-
-    @contextmanager
-    def loop(self, count: Any, start: Any = None) -> Iterator[Any]:
-        before = self.b.block
-        head, body, after = (self.b.append_basic_block(n) for n in ("head", "body", "after"))
-        self.b.branch(head)
-        self.b.position_at_end(head)
-        index = self.b.phi(self.word)
-        index.add_incoming(self.number(0) if start is None else start, before)
-        self.b.cbranch(self.b.icmp_signed("<", index, count), body, after)
-        self.b.position_at_end(body)
-        yield index
-        index.add_incoming(self.b.add(index, self.number(1)), self.b.block)
-        self.b.branch(head)
-        self.b.position_at_end(after)
-
-    def cases(self, selector: Any, *bodies: Callable[[], None]) -> None:
-        """``bodies[selector]()``; the last one also for anything larger."""
-        blocks = [self.b.append_basic_block("case") for _ in bodies]
-        after = self.b.append_basic_block("after")
-        switch = self.b.switch(selector, blocks[-1])
-        for k, (block, body) in enumerate(zip(blocks, bodies)):
-            if k < len(blocks) - 1:
-                switch.add_case(self.number(k), block)
-            self.b.position_at_end(block)
-            body()
-            if not self.b.block.is_terminated:
-                self.b.branch(after)
-        self.b.position_at_end(after)
 
     # stages
     def _workspace(self) -> None:
