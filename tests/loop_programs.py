@@ -46,7 +46,7 @@ def every_pair(ops: list[str], kind: str, lanes: int, dtype: str) -> tuple[Progr
 
 def reduction(lanes: int) -> Program:
     b = Builder()
-    x, out = Buffer("x", "real", (4 * lanes,), "input"), Buffer("out", "real", (5 + lanes,), "output")
+    x, out = Buffer("x", "real", (4 * lanes,), "input"), Buffer("out", "real", (5 + lanes + lanes * lanes,), "output")
     total = b.define("sum", b.constant(0.0, lanes=lanes))
     with b.loop(0, 4 * lanes, lanes) as i:
         b.assign(total, b.add(b.read(total), b.load(x, i, lanes)))
@@ -56,6 +56,8 @@ def reduction(lanes: int) -> Program:
         b.store(out, place, b.reduce(name, v))
     b.store(out, 4, b.extract(v, lanes - 1))
     b.store(out, 5, b.reduce_each([b.mul(v, float(k)) for k in range(1, lanes + 1)]))
+    for row, turned in enumerate(b.transpose([b.add(v, float(k)) for k in range(lanes)])):
+        b.store(out, 5 + lanes + row * lanes, turned)
     return Program("reduction", (x, out), (), (), b.body)
 
 

@@ -129,6 +129,17 @@ class Builder:
         """The sums of as many vectors as they have lanes, as one vector."""
         return values[0] if len(values) == 1 else self._let(values[0].kind, len(values), "reduce_add_each", tuple(values), {})
 
+    def transpose(self, rows: Sequence[Value]) -> list[Value]:
+        """As many vectors as they have lanes, rows for columns: each round moves one bit of the row's number to the lane's."""
+        half = len(rows) // 2
+        found = list(rows)
+        for _ in range(half.bit_length()):
+            found = [self._interleave(found[k], found[k + half], side) for k in range(half) for side in (0, 1)]
+        return found
+
+    def _interleave(self, x: Value, y: Value, half: int) -> Value:
+        return self._let(x.kind, x.lanes, "interleave", (x, y), {"half": half})
+
     def read(self, register: Register) -> Value:
         return self._let(register.kind, register.lanes, "read", (register,), {})
 

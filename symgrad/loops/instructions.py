@@ -34,6 +34,10 @@ def _special(name: str) -> Callable[..., Any]:
     return evaluate
 
 
+def _interleave(x: Any, y: Any, half: int) -> Any:
+    return np.stack((x, y), axis=-1).reshape(2, -1)[half]
+
+
 def _powi(x: Any, exponent: int) -> Any:
     return np.power(x, np.asarray(exponent, dtype=np.asarray(x).dtype))
 
@@ -119,6 +123,7 @@ INSTRUCTIONS: dict[str, Instruction] = _table(
     ("extract",       1, "any",     lambda x, lane: x[lane]),         # param lane
     ("reduce_add",    1, "any",     np.sum,                   3.0),
     ("reduce_add_each", None, "any", lambda *xs: np.array([np.sum(x) for x in xs]), 3.0),  # lane k: the sum of operand k's lanes
+    ("interleave",    2, "any",     _interleave),                     # param half: x0, y0, x1, y1, … of that half of the lanes
     ("reduce_mul",    1, "any",     np.prod,                  3.0),
     ("reduce_maximum", 1, "any",    np.max,                   3.0),
     ("reduce_minimum", 1, "any",    np.min,                   3.0),

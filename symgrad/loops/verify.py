@@ -219,7 +219,7 @@ class _Verifier:
     def special(self, s: Let) -> None:
         """Lanes, registers, indices and constants."""
         value, params = s.value, s.params
-        names = {"extract": {"lane"}, "index": {"index"}, "constant": {"value"}}.get(s.op, set())
+        names = {"extract": {"lane"}, "index": {"index"}, "constant": {"value"}, "interleave": {"half"}}.get(s.op, set())
         self.require(set(params) == names, f"{s.op} has the parameters {sorted(params)}, not {sorted(names)}")
         if s.op == "read":
             register = self.register(s.args[0])
@@ -233,7 +233,8 @@ class _Verifier:
             self.require((value.kind, value.lanes) == ("integer", 1), "an index makes a scalar integer")
         elif s.op == "iota":
             self.require(value.kind == "integer", "iota makes integers")
-        elif s.op == "reduce_add_each":
+        elif s.op in ("reduce_add_each", "interleave"):
+            self.require(s.op != "interleave" or params["half"] in (0, 1), f"interleave makes half 0 or 1, not {params.get('half')!r}")
             for arg in s.args:
                 self.use(arg, value.kind, value.lanes, f"{s.op}'s operand")
         elif s.op == "splat":

@@ -342,6 +342,13 @@ def _reduce_each(e: Body, s: Let) -> str:
     return texts[0]
 
 
+def _interleave(e: Body, s: Let) -> str:
+    a, b = (e.typed(x) for x in s.args)
+    lanes, half = s.value.lanes, s.params["half"] * s.value.lanes // 2
+    picked = ", ".join(f"i32 {half + k + side * lanes}" for k in range(lanes // 2) for side in (0, 1))
+    return e.emit(f"shufflevector {a}, {b}, <{lanes} x i32> <{picked}>")
+
+
 def _combine(real: str, integer: str) -> Callable[[Body, str, int, str, str], str]:
     def combine(e: Body, kind: str, lanes: int, a: str, b: str) -> str:
         op = f"{real} {e.context.flags}" if kind == "real" else integer
@@ -397,7 +404,7 @@ HANDLERS: dict[str, Handler] = {
     "select": _select, "to_real": _to_real, "to_integer": _to_integer, "to_boolean": _to_boolean,
     "bitand": _logic("and"), "bitxor": _logic("xor"), "shift_left": _shift("shl"), "shift_right": _shift("lshr"),
     "powi": _powi, "splat": _splat, "iota": _iota, "extract": _extract,
-    "reduce_add_each": _reduce_each,
+    "reduce_add_each": _reduce_each, "interleave": _interleave,
     "reduce_add": _reduce(_combine("fadd", "add")), "reduce_mul": _reduce(_combine("fmul", "mul")),
     "reduce_maximum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "gt", kind, lanes, a, b)),
     "reduce_minimum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "lt", kind, lanes, a, b)),

@@ -577,7 +577,7 @@ EXPRESSIONS: dict[str, Writer] = {
     "bitand": _infix("&", BITAND), "bitxor": _infix("^", XOR), "shift_left": _infix("<<", SHIFT), "shift_right": _shift_right,
     "powi": _powi, "polygamma": _polygamma, "digamma": _helper("digamma"),
     **{name: _call(f"math.{name}") for name in _MATH},
-    "splat": _same, "extract": _same, "reduce_add": _same, "reduce_add_each": _same, "reduce_mul": _same,
+    "splat": _same, "extract": _same, "reduce_add": _same, "reduce_add_each": _same, "interleave": _same, "reduce_mul": _same,
     "reduce_maximum": _same, "reduce_minimum": _same,
     "iota": lambda e, s, args: Text("0"),
 }  # fmt: skip
