@@ -9,13 +9,14 @@ Rows whose tests stand beside what they test:
     22           test_rules.py::test_deep_chains, test_show_text.py::test_deep_expressions_print_in_linear_size
     24           test_islands.py::test_sympy_hangs, test_sympy_raises, test_sympy_is_wrong_or_worse, test_bounded
     25           test_islands.py::test_random_expressions_never_get_worse, test_rules.py::test_a_pattern_is_never_less_accurate
+    32           test_out.py::test_row_32_refused, test_row_32_read_only, test_row_32_overlapping_an_input, test_row_32_mapped_in_place
     41 42        test_train.py::test_row_41_a_loss_that_turns_nan_keeps_the_last_good_parameters, test_row_42_a_learning_rate_of_a_million
     48           test_train.py::test_row_48_what_is_refused, test_row_48_a_label_out_of_range,
                  test_one_sample_and_a_constant_column, test_a_smaller_last_batch_is_used
     49 50        test_cli.py::test_row_49_tables_with_faults, test_row_50_output_that_cannot_show_greek;
                  test_train.py::test_plain_lines_without_a_terminal
 
-Rows 32 and 43 to 46 (``out=``, checkpoints) belong to features that are not there yet; of 43, what a run learnt is kept:
+Rows 43 to 46 (checkpoints) belong to features that are not there yet; of 43, what a run learnt is kept:
 test_train.py::test_row_43_ctrl_c_keeps_what_was_learnt, test_cli.py::test_row_43_ctrl_c_saves_and_exits_with_130.
 """
 

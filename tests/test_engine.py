@@ -74,6 +74,7 @@ def test_neuron(value_and_grad: Callable[..., Any]) -> None:
         (POINT[:3], {"b": POINT[4], "w2": 1.0}),
         ((), dict(reversed(list(zip(NAMES, POINT))))),
         ((2, np.float64(0), -3, 1, POINT[4]), {}),
+        ((np.float32(2), np.array(0.0), np.int64(-3), 1, POINT[4]), {}),
     ],
 )
 def test_ways_to_pass(value_and_grad: Callable[..., Any], args: Any, keywords: Any) -> None:
@@ -86,7 +87,8 @@ def test_ways_to_pass(value_and_grad: Callable[..., Any], args: Any, keywords: A
         (POINT[:4], {}), ((*POINT, 1.0), {}), (POINT[:4], {"c": 1.0}), (POINT, {"b": 1.0}), (("2", *POINT[1:]), {}),
         ((None, *POINT[1:]), {}),
         ((2**53 + 1, *POINT[1:]), {}), ((-(2**60), *POINT[1:]), {}), ((2**80, *POINT[1:]), {}), ((True, *POINT[1:]), {}),
-        ((np.float32(2), *POINT[1:]), {}), ((np.array(2.0), *POINT[1:]), {}), ((1j, *POINT[1:]), {}), ((), {}),
+        ((np.float16(2), *POINT[1:]), {}), ((np.array([2.0]), *POINT[1:]), {}), ((np.array(2), *POINT[1:]), {}),
+        ((1j, *POINT[1:]), {}), ((), {}), (POINT, {"out": None, "c": 1.0}), (POINT[:4], {"out": None}),
     ],
 )  # fmt: skip
 def test_the_rest_falls_back(value_and_grad: Callable[..., Any], args: Any, keywords: Any) -> None:

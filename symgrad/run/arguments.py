@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 # Keywords with a meaning of their own: an input of this name can only be given by position.
 POSITIONAL_ONLY = ("v", "out", "sparse")
 
-_LATER = {"out": "writing into your own arrays", "sparse": "a sparse result"}
+_LATER = {"sparse": "a sparse result"}
 
 
 class Signature:

@@ -5,7 +5,8 @@ tuple that owns everything the call needs (see ``table.SELF``): the table, the e
 machine code, the method record, constants. So a kept ``f.grad`` outlives ``f``.
 
 The table (:mod:`symgrad.run.table`) says where each argument goes. The entry takes only what needs
-no conversion: floats, ints, and exact NumPy arrays of the wanted type that are aligned and C-contiguous.
+no conversion: floats, ints, and exact NumPy arrays of the wanted type that are aligned and C-contiguous; for
+``out=`` arrays like that, writable, which share no memory with an input or each other.
 Anything else, a wrong shape or number of arguments included, goes to the Python function in ``self``,
 which converts or raises. An array's fields are read directly (``PyArrayObject`` is part of NumPy's ABI,
 as its own macros read it): the buffer protocol
@@ -19,12 +20,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from symgrad.run import table as layout
 from symgrad.run.cpython import Writer
-from symgrad.run.table import ARRAY, CHECK_ROW, CONSTANT_ROW, INPUT_ROW, OUTPUT_ROW, RESULT_ROW, SELF, STACK_WORDS, STEP_ROW, WORD
+from symgrad.run.table import ARRAY, RESULTS, SELF, STACK_WORDS, WORD
 
 __all__ = ["ENTRY_NAME", "emit_entry"]
 
 ENTRY_NAME = "symgrad_entry"
+HEAD = object.__basicsize__  # PyArrayObject after PyObject: data, nd, dimensions, strides, base, descr, flags
+USABLE, WRITABLE = 0x0001 | 0x0100, 0x0001 | 0x0100 | 0x0400  # C_CONTIGUOUS, ALIGNED, WRITEABLE
 
 
 def emit_entry() -> str:
@@ -48,6 +52,7 @@ class _Emitter(Writer):
         self._arguments()
         self._inputs()
         self._sizes()
+        self._targets()
         self._outputs()
         self._call()
         self._results()
@@ -106,8 +111,10 @@ class _Emitter(Writer):
         with b.if_then(keyworded):
             b.store(self.python("PyTuple_Size", self.word, self.keywords), named)
         extra = b.load(named)
-        self.give_up_unless(b.icmp_signed("==", b.add(self.count, extra), wanted))
-        with self.loop(wanted) as i:
+        surplus = b.sub(b.add(self.count, extra), wanted)  # 1: with `out`
+        self.give_up_unless(b.and_(b.icmp_unsigned("<=", surplus, self.number(1)), b.icmp_signed("<=", self.count, wanted)))
+        places = b.add(wanted, self.number(1))  # the last one is that of `out`
+        with self.loop(places) as i:
             b.store(self.number(0), self.work("at_arguments", i))
         with self.loop(self.count) as i:
             b.store(self.address(self.at(self.args, i)), self.work("at_arguments", i))
@@ -120,12 +127,15 @@ class _Emitter(Writer):
                 expected = self.python("PyTuple_GetItem", self.object, names, b.load(place))
                 with b.if_then(b.not_(self._same_text(keyword, expected))):
                     b.store(self.number(-1), place)
-                    with self.loop(wanted, self.count) as i:
+                    with self.loop(places, self.count) as i:
                         name = self.python("PyTuple_GetItem", self.object, names, i)
                         b.store(b.select(self._same_text(keyword, name), i, b.load(place)), place)
                     self.give_up_unless(b.icmp_signed(">=", b.load(place), self.number(0)))
                 cell = self.work("at_arguments", b.load(place))
                 b.store(self.address(self.at(self.args, b.add(self.count, j))), cell)
+        self.out = b.load(self.work("at_arguments", wanted))
+        given = b.icmp_signed("!=", self.out, self.number(0))
+        self.give_up_unless(b.icmp_signed("==", surplus, b.zext(given, self.word)))
         # As many arguments as inputs, each keyword known and (Python sees to it) different: every place is filled.
 
     def _same_text(self, left: Any, right: Any) -> Any:
@@ -139,7 +149,7 @@ class _Emitter(Writer):
         self.elements = self.local(self.word)
         b.store(self.number(0), self.elements)
         with self.loop(self.head("inputs")) as i:
-            kind, buffer, dtype, ndim, axes = self.row("input_rows", i, INPUT_ROW)
+            kind, buffer, dtype, _, ndim, axes = self.row("input_rows", i, layout.INPUT_ROW)
             obj = self.pointer(b.load(self.work("at_arguments", i)))
             cell, place = self.work("at_cells", i), self.local(self.word)
             b.store(self.address(cell), place)
@@ -152,7 +162,7 @@ class _Emitter(Writer):
                 b.store(b.fptrunc(self._real(obj), single), b.bitcast(cell, single.as_pointer()))
 
             def integer(obj: Any = obj, cell: Any = cell) -> None:
-                self.give_up_unless(b.icmp_unsigned("==", self._type(obj), self.head("int_type")))
+                self.give_up_unless(self._is(obj, "int_type", "int64_type"))
                 b.store(self._integer(obj), cell)
 
             def boolean() -> None:
@@ -168,18 +178,29 @@ class _Emitter(Writer):
     def _type(self, obj: Any) -> Any:
         return self.field(obj, object.__basicsize__ - 8, self.word)
 
+    def _is(self, obj: Any, *types: str) -> Any:
+        """Whether the object is of exactly one of the types."""
+        kind = self._type(obj)
+        found = self.b.icmp_unsigned("==", kind, self.head(types[0]))
+        for other in types[1:]:
+            found = self.b.or_(found, self.b.icmp_unsigned("==", kind, self.head(other)))
+        return found
+
     def _real(self, obj: Any) -> Any:
-        """A float, NumPy's float64, or an int that is exact as one."""
-        b, result, kind = self.b, self.local(self.real), self._type(obj)
-        is_float = b.or_(b.icmp_unsigned("==", kind, self.head("float_type")), b.icmp_unsigned("==", kind, self.head("float64_type")))
-        with b.if_else(is_float, likely=True) as (then, otherwise):
+        """A float, one of NumPy's, an int that is exact as one, or a 0-dimensional array."""
+        b, result = self.b, self.local(self.real)
+        with b.if_else(self._is(obj, "float_type", "float64_type", "float32_type"), likely=True) as (then, otherwise):
             with then:
                 b.store(self.python("PyFloat_AsDouble", self.real, obj), result)
-            with otherwise:
-                self.give_up_unless(b.icmp_unsigned("==", kind, self.head("int_type")))
-                whole = self._integer(obj)
-                self.give_up_unless(b.icmp_unsigned("<=", b.add(whole, self.number(2**53)), self.number(2**54)))
-                b.store(b.sitofp(whole, self.real), result)
+            with otherwise, b.if_else(self._is(obj, "array_type")) as (array, number):
+                with array:
+                    self._native(obj, self.head("float64_dtype"), self.number(0), USABLE)
+                    b.store(b.load(b.bitcast(self.field(obj, HEAD, self.object), self.real.as_pointer())), result)
+                with number:
+                    self.give_up_unless(self._is(obj, "int_type", "int64_type"))
+                    whole = self._integer(obj)
+                    self.give_up_unless(b.icmp_unsigned("<=", b.add(whole, self.number(2**53)), self.number(2**54)))
+                    b.store(b.sitofp(whole, self.real), result)
         return b.load(result)
 
     def _integer(self, obj: Any) -> Any:
@@ -188,14 +209,19 @@ class _Emitter(Writer):
         self.give_up_unless(self.b.icmp_signed("==", self.b.load(overflow), self.number(0, 32)))
         return value
 
+    def _native(self, obj: Any, dtype: Any, ndim: Any, flags: int) -> None:
+        """Gives up unless the object is an array of that type (the one native descriptor), dimensions and flags."""
+        b = self.b
+        self.give_up_unless(self._is(obj, "array_type"))
+        self.give_up_unless(b.icmp_unsigned("==", self.field(obj, HEAD + 40, self.word), dtype))
+        self.give_up_unless(b.icmp_signed("==", b.sext(self.field(obj, HEAD + 8, self.int), self.word), ndim))
+        wanted = self.number(flags, 32)
+        self.give_up_unless(b.icmp_signed("==", b.and_(self.field(obj, HEAD + 48, self.int), wanted), wanted))
+
     def _array(self, obj: Any, dtype: Any, ndim: Any, axes: Any, place: Any) -> None:
-        b, head = self.b, object.__basicsize__  # PyArrayObject: data, nd, dimensions, strides, base, descr, flags
-        self.give_up_unless(b.icmp_unsigned("==", self._type(obj), self.head("array_type")))
-        self.give_up_unless(b.icmp_unsigned("==", self.field(obj, head + 40, self.word), dtype))
-        self.give_up_unless(b.icmp_signed("==", b.sext(self.field(obj, head + 8, self.int), self.word), ndim))
-        usable = self.number(0x0001 | 0x0100, 32)  # C_CONTIGUOUS, ALIGNED; the dtype object is the native one
-        self.give_up_unless(b.icmp_signed("==", b.and_(self.field(obj, head + 48, self.int), usable), usable))
-        sizes = self.field(obj, head + 16, self.word.as_pointer())
+        b = self.b
+        self._native(obj, dtype, ndim, USABLE)
+        sizes = self.field(obj, HEAD + 16, self.word.as_pointer())
         elements = self.local(self.word)
         b.store(self.number(1), elements)
         with self.loop(ndim) as axis:
@@ -205,13 +231,13 @@ class _Emitter(Writer):
             b.store(size, slot)
             b.store(b.mul(b.load(elements), size), elements)
         b.store(b.add(b.load(self.elements), b.load(elements)), self.elements)
-        b.store(self.address(self.field(obj, head, self.object)), place)
+        b.store(self.address(self.field(obj, HEAD, self.object)), place)
 
     def _sizes(self) -> None:
         """Computes the sizes that follow from others, and checks what shapes left open."""
         b = self.b
         with self.loop(self.head("steps")) as i:
-            operation, target, left, right = self.row("step_rows", i, STEP_ROW)
+            operation, target, left, right = self.row("step_rows", i, layout.STEP_ROW)
             x, y = (b.load(self.work("at_sizes", k)) for k in (left, right))
             cell = self.work("at_sizes", target)
 
@@ -228,46 +254,145 @@ class _Emitter(Writer):
                 quotient,
             )
         with self.loop(self.head("checks")) as i:
-            relation, left, right = self.row("check_rows", i, CHECK_ROW)
+            relation, left, right = self.row("check_rows", i, layout.CHECK_ROW)
             x, y = (b.load(self.work("at_sizes", k)) for k in (left, right))
             equal = b.icmp_signed("==", relation, self.number(0))
             self.give_up_unless(b.select(equal, b.icmp_signed("==", x, y), b.icmp_signed(">=", x, y)))
-
-    def _outputs(self) -> None:
-        """Finds a place for every output; arrays are new ones."""
-        b = self.b
-        with self.loop(self.head("constants")) as i:
-            buffer, address = self.row("constant_rows", i, CONSTANT_ROW)
-            b.store(address, self.work("at_buffers", buffer))
         with self.loop(self.head("outputs")) as i:  # a size that is none is refused before anything is allocated
-            _, _, _, ndim, axes = self.row("output_rows", i, OUTPUT_ROW)
+            _, _, _, _, ndim, axes = self.row("output_rows", i, layout.OUTPUT_ROW)
             with self.loop(ndim) as axis:
                 size = b.load(self.work("at_sizes", self.at(self.table, b.add(axes, axis))))
                 self.give_up_unless(b.icmp_signed(">=", size, self.number(0)))
-            b.store(self.number(0), self.work("at_outputs", i))
+
+    def _targets(self) -> None:
+        """Takes `out` apart, if there is one: every array in it is looked at before any is held or written to."""
+        b = self.b
         with self.loop(self.head("outputs")) as i:
-            kind, buffer, dtype, ndim, axes = self.row("output_rows", i, OUTPUT_ROW)
-            place = self.local(self.word)
+            b.store(self.number(0), self.work("at_outputs", i))
+        with b.if_then(b.icmp_signed("!=", self.out, self.number(0)), likely=False):
+            with self.loop(self.head("targets")) as i:
+                how, parent, where, kind, amount = self.row("target_rows", i, layout.TARGET_ROW)
+                part = self._part(how, parent, where)
+                b.store(self.address(part), self.work("at_targets", i))
+                with b.if_else(b.icmp_signed("==", kind, self.number(RESULTS["leaf"]))) as (leaf, nest):
+                    with leaf:
+                        with b.if_then(b.icmp_unsigned("!=", self.address(part), self.head("none"))):
+                            self._target(part, amount)
+                    with nest:
+                        self._expect_nest(part, kind, amount)
+            self._expect_apart()
+            with self.loop(self.head("outputs")) as i:
+                self.python("Py_IncRef", self.ir.VoidType(), self.pointer(b.load(self.work("at_outputs", i))))  # takes NULL too
+
+    def _part(self, how: Any, parent: Any, where: Any) -> Any:
+        """An item of a nest, borrowed; its kind and its number of items have been looked at."""
+        b, part = self.b, self.local(self.object)
+        whole = b.select(b.icmp_signed("==", how, self.number(0)), self.out, b.load(self.work("at_targets", parent)))
+        nest = self.pointer(whole)
+
+        def item(name: str) -> Callable[[], None]:
+            return lambda: b.store(self.python(f"Py{name}_GetItem", self.object, nest, where), part)
+
+        def entry() -> None:
+            key = self.python("PyTuple_GetItem", self.object, self.owned("keys"), where)
+            b.store(self.python("PyDict_GetItem", self.object, nest, key), part)
+
+        self.cases(how, lambda: b.store(nest, part), item("Tuple"), item("List"), entry)
+        self.give_up_unless(b.icmp_unsigned("!=", b.load(part), self.null()))
+        return b.load(part)
+
+    def _expect_nest(self, obj: Any, kind: Any, count: Any) -> None:
+        b = self.b
+
+        def expect(name: str) -> Callable[[], None]:
+            def check() -> None:
+                self.give_up_unless(self._is(obj, f"{name.lower()}_type"))
+                self.give_up_unless(b.icmp_signed("==", self.python(f"Py{name}_Size", self.word, obj), count))
+
+            return check
+
+        self.cases(b.sub(kind, self.number(1)), expect("Tuple"), expect("List"), expect("Dict"))
+
+    def _target(self, obj: Any, output: Any) -> None:
+        """An array that an output may be written to: of its type and shape."""
+        b = self.b
+        kind, _, dtype, _, ndim, axes = self.row("output_rows", output, layout.OUTPUT_ROW)
+        self.give_up_unless(b.icmp_signed("==", kind, self.number(ARRAY)))
+        self._native(obj, dtype, ndim, WRITABLE)
+        sizes = self.field(obj, HEAD + 16, self.word.as_pointer())
+        with self.loop(ndim) as axis:
+            size = b.load(self.work("at_sizes", self.at(self.table, b.add(axes, axis))))
+            self.give_up_unless(b.icmp_signed("==", self.at(sizes, axis), size))
+        b.store(self.address(obj), self.work("at_outputs", output))
+
+    def _expect_apart(self) -> None:
+        """Gives up where a target's memory overlaps that of an input or of another target."""
+        b, inputs = self.b, self.head("inputs")
+        self._extents("input_rows", inputs, "at_arguments", self.number(0))
+        self._extents("output_rows", self.head("outputs"), "at_outputs", inputs)
+        with self.loop(b.add(inputs, self.head("outputs")), inputs) as j, self.loop(j) as i:
+            (start, end), (first, last) = (
+                [b.load(self.work("at_extents", b.add(b.mul(k, self.number(2)), self.number(side)))) for side in (0, 1)] for k in (i, j)
+            )
+            self.give_up_unless(b.or_(b.icmp_unsigned("<=", end, first), b.icmp_unsigned("<=", last, start)))
+
+    def _extents(self, rows: str, count: Any, objects: str, base: Any) -> None:
+        """Stores where the memory of every array begins and ends; 0, 0 for a number, or where there is none."""
+        b = self.b
+        with self.loop(count) as i:
+            kind, _, _, itemsize, ndim, _ = self.row(rows, i, layout.INPUT_ROW)
+            obj = self.pointer(b.load(self.work(objects, i)))
+            begin, end = (self.work("at_extents", b.add(b.mul(b.add(base, i), self.number(2)), self.number(side))) for side in (0, 1))
+            b.store(self.number(0), begin)
+            b.store(self.number(0), end)
+            with b.if_then(b.and_(b.icmp_signed("==", kind, self.number(ARRAY)), b.icmp_unsigned("!=", obj, self.null()))):
+                start = self.address(self.field(obj, HEAD, self.object))
+                b.store(start, begin)
+                b.store(itemsize, end)
+                sizes = self.field(obj, HEAD + 16, self.word.as_pointer())
+                with self.loop(ndim) as axis:
+                    b.store(b.mul(b.load(end), self.at(sizes, axis)), end)
+                b.store(b.add(start, b.load(end)), end)
+
+    def _outputs(self) -> None:
+        """Finds a place for every output; arrays are new ones where `out` has none."""
+        b = self.b
+        with self.loop(self.head("constants")) as i:
+            buffer, address = self.row("constant_rows", i, layout.CONSTANT_ROW)
+            b.store(address, self.work("at_buffers", buffer))
+        with self.loop(self.head("outputs")) as i:
+            kind, buffer, dtype, _, ndim, axes = self.row("output_rows", i, layout.OUTPUT_ROW)
+            place, held = self.local(self.word), self.work("at_outputs", i)
             b.store(self.address(self.work("at_cells", b.add(self.head("inputs"), i))), place)
             with b.if_then(b.icmp_signed("==", kind, self.number(ARRAY))):
-                elements = self.local(self.word)
-                b.store(self.number(1), elements)
-                with self.loop(ndim) as axis:
-                    size = b.load(self.work("at_sizes", self.at(self.table, b.add(axes, axis))))
-                    b.store(size, self.work("at_dims", axis))
-                    b.store(b.mul(b.load(elements), size), elements)
-                b.store(b.add(b.load(self.elements), b.load(elements)), self.elements)
-                self.python("Py_IncRef", self.ir.VoidType(), self.pointer(dtype))  # PyArray_Empty takes one
-                kinds = [self.int, self.word.as_pointer(), self.object, self.int]
-                empty = b.inttoptr(self.head("new_array"), self.ir.FunctionType(self.object, kinds).as_pointer())
-                shape = self.work("at_dims", self.number(0))
-                array = b.call(empty, [b.trunc(ndim, self.int), shape, self.pointer(dtype), self.number(0, 32)])
-                with b.if_then(b.icmp_unsigned("==", array, self.null()), likely=False):
-                    self._drop_outputs()
-                    self.leave_now()
-                b.store(self.address(array), self.work("at_outputs", i))
-                b.store(self.address(self.field(array, object.__basicsize__, self.object)), place)
+                self._dimensions(ndim, axes)
+                with b.if_then(b.icmp_signed("==", b.load(held), self.number(0)), likely=True):
+                    b.store(self.address(self._new_array(dtype, ndim)), held)
+                data = self.field(self.pointer(b.load(held)), HEAD, self.object)
+                b.store(self.address(data), place)
             b.store(b.load(place), self.work("at_buffers", buffer))
+
+    def _dimensions(self, ndim: Any, axes: Any) -> None:
+        """Writes down an output's shape and counts its elements."""
+        b, elements = self.b, self.local(self.word)
+        b.store(self.number(1), elements)
+        with self.loop(ndim) as axis:
+            size = b.load(self.work("at_sizes", self.at(self.table, b.add(axes, axis))))
+            b.store(size, self.work("at_dims", axis))
+            b.store(b.mul(b.load(elements), size), elements)
+        b.store(b.add(b.load(self.elements), b.load(elements)), self.elements)
+
+    def _new_array(self, dtype: Any, ndim: Any) -> Any:
+        b = self.b
+        self.python("Py_IncRef", self.ir.VoidType(), self.pointer(dtype))  # PyArray_Empty takes one
+        kinds = [self.int, self.word.as_pointer(), self.object, self.int]
+        empty = b.inttoptr(self.head("new_array"), self.ir.FunctionType(self.object, kinds).as_pointer())
+        shape = self.work("at_dims", self.number(0))
+        array = b.call(empty, [b.trunc(ndim, self.int), shape, self.pointer(dtype), self.number(0, 32)])
+        with b.if_then(b.icmp_unsigned("==", array, self.null()), likely=False):
+            self._drop_outputs()
+            self.leave_now()
+        return array
 
     def _drop_outputs(self) -> None:
         with self.loop(self.head("outputs")) as i:
@@ -311,7 +436,7 @@ class _Emitter(Writer):
             return b.load(depth)
 
         with self.loop(self.head("results")) as i:
-            what, first, second = self.row("result_rows", i, RESULT_ROW)
+            what, first, second = self.row("result_rows", i, layout.RESULT_ROW)
 
             def leaf(first: Any = first) -> None:
                 push(self._leaf(first))
@@ -343,7 +468,7 @@ class _Emitter(Writer):
     def _leaf(self, output: Any) -> Any:
         """A Python float, int or bool, or the array."""
         b, result = self.b, self.local(self.object)
-        kind, *_ = self.row("output_rows", output, OUTPUT_ROW)
+        kind, *_ = self.row("output_rows", output, layout.OUTPUT_ROW)
         cell = self.work("at_cells", b.add(self.head("inputs"), output))
         single = self.ir.FloatType()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from symgrad.run import engine
 from symgrad.run.arguments import Signature, as_array
 from symgrad.run.kernel import Kernel, Plan, element_type
 from symgrad.run.table import Input
+from symgrad.run.targets import Targets
 
 __all__ = ["Builders", "Call", "Formula", "Function", "nest_map"]
 
@@ -125,16 +127,42 @@ class Call:
     def _first_call(self, *args: Any, **keywords: Any) -> Any:
         return self.make().__call__(*args, **keywords)
 
-    def _convert_and_call(self, *args: Any, **keywords: Any) -> Any:
+    def _convert_and_call(self, *args: Any, out: Any = None, **keywords: Any) -> Any:
         """What the entry does not take: arguments to be converted, mapped over, or refused."""
         assert self.signature is not None
         values = self.signature.convert(self.signature.bind(args, keywords))
         if not self.signature.any_array and any(v.ndim for v in values):
-            return self._map(values)
-        self.signature.check(values)
-        return self._strict(*[v if v.ndim else v.item() for v in values])
+            return self._map(values, out)
+        sizes = self.signature.check(values)
+        numbers = [v if v.ndim else v.item() for v in values]
+        if out is None:
+            return self._strict(*numbers)
+        return self._write(self._strict, numbers, values, self._targets(out, (), sizes))
 
-    def _map(self, values: Sequence[Array]) -> Any:
+    def _targets(self, out: Any, points: tuple[int, ...], sizes: Mapping[str, int]) -> Targets:
+        """The arrays to be written to; ``points``: the axes before an output's own."""
+        assert self.plan is not None
+        dtype = self._formula.dtype
+        shapes = {name: (element_type(kind, dtype), (*points, *dims.evaluate_shape(s, sizes))) for name, kind, s in self.plan.outputs}
+        return Targets(self.plan.result, out, shapes)
+
+    def _write(
+        self, builtin: Callable[..., Any], arguments: Sequence[Any], values: Sequence[Array], targets: Targets, points: tuple[int, ...] = ()
+    ) -> Any:
+        """Calls the kernel with the caller's arrays where it can write to them, and copies its results there where it cannot.
+        ``points``: their first axes, which the kernel sees as one."""
+        assert self.plan is not None
+        buffers = targets.buffers(values)
+        if buffers is None:
+            results = builtin(*arguments)
+        else:
+            flat = {name: b.reshape(math.prod(points), *b.shape[len(points):]) if points else b for name, b in buffers.items()}
+            results = builtin(*arguments, out=nest_map(self.plan.result, flat.get))
+        shaped = nest_map(results, lambda r: r.reshape(points + r.shape[1:])) if points else results
+        filled = {name: targets.fill(name, value) for name, value in _paired(self.plan.result, shaped)}
+        return nest_map(self.plan.result, filled.__getitem__)
+
+    def _map(self, values: Sequence[Array], out: Any) -> Any:
         """A formula of scalars over arrays, with broadcasting; results get the common shape before their own."""
         assert self.plan is not None
         try:
@@ -143,10 +171,12 @@ class Call:
             shapes = ", ".join(f"{i.name} {v.shape}" for i, v in zip(self.plan.inputs, values))
             raise ShapeError(f"the arguments do not broadcast: {shapes}") from None
         flat = [(v if v.shape == shape else np.ascontiguousarray(np.broadcast_to(v, shape))).reshape(-1) for v in values]
-        results = self._over_points(flat)
+        if out is not None:
+            return self._write(self._over_points, flat, values, self._targets(out, shape, {}), shape)
+        results = self._over_points(*flat)
         return results if len(shape) == 1 else nest_map(results, lambda r: r.reshape(shape + r.shape[1:]))
 
-    def _over_points(self, flat: Sequence[Array]) -> Any:
+    def _over_points(self, *flat: Array, **out: Any) -> Any:
         if self._mapped is None:
             mapped = Call(self._formula, self._kind, self._builders, points=True)
             try:
@@ -156,7 +186,7 @@ class Call:
             mapped.become(self._convert_and_call)
             self._mapped = mapped
             self.become(mapped.__call__)  # one-dimensional arrays of one length now go from entry to entry
-        return self._mapped._strict(*flat)
+        return self._mapped._strict(*flat, **out)
 
     def _one_by_one(self, flat: Sequence[Array], count: int) -> Any:
         """For formulas whose inner shapes do not take another axis."""
@@ -241,6 +271,15 @@ class Function:
     >>> f = sg.compile(sg.tanh(w*x), wrt=[w])
     >>> f(0.5, 0.0), f.grad(0.0, x=2.0)
     (0.0, (2.0,))
+
+    Each of them takes ``out``: arrays that results are written to, structured like the result, with ``None`` for what
+    is to be new. They must have the result's shape and type; they may overlap inputs, but not each other.
+
+    >>> import numpy as np
+    >>> slopes = np.empty(3)
+    >>> value, _ = f.value_and_grad(0.0, np.arange(3.0), out=(None, (slopes,)))
+    >>> print(value, slopes)
+    [0. 0. 0.] [0. 1. 2.]
     """
 
     __slots__ = ("__call__", "__weakref__", "_builders", "_calls", "_jits", "formula", "grad", "hessian", "jacobian", "value_and_grad")
@@ -289,13 +328,13 @@ class Function:
         """What is differentiated with respect to, in its structure."""
         return nest_map(self.formula.targets, self.formula.wrt.__getitem__)
 
-    def hvp(self, *args: Any, v: Any, **keywords: Any) -> Any:
-        """The Hessian times ``v``, which is structured like ``wrt``; so is the result."""
+    def hvp(self, *args: Any, v: Any, out: Any = None, **keywords: Any) -> Any:
+        """The Hessian times ``v``, which is structured like ``wrt``; so is the result, and ``out``."""
         call = self._calls["hvp"].make()
         assert call.signature is not None
         given = _like_targets(self.formula, v)
         own = Signature("f.hvp", call.signature.inputs[: len(self.inputs)])
-        return call(*own.bind(args, keywords), *given)
+        return call(*own.bind(args, keywords), *given, out=out)
 
     @property
     def formulas(self) -> Any:

@@ -28,19 +28,22 @@ SELF = ("table", "fallback", "failed", "names", "keys", "owned", "remake")
 # The table's first words. Counts, offsets into the table, then offsets into the call's workspace.
 HEADER = (
     "kernel", "workspace", "inputs", "input_rows", "sizes", "size_template", "steps", "step_rows", "checks", "check_rows",
-    "constants", "constant_rows", "outputs", "output_rows", "results", "result_rows", "release",
-    "float_type", "float64_type", "int_type", "array_type", "new_array",
-    "at_arguments", "at_sizes", "at_buffers", "at_cells", "at_outputs", "at_stack", "at_dims",
+    "constants", "constant_rows", "outputs", "output_rows", "results", "result_rows", "targets", "target_rows", "release",
+    "float_type", "float64_type", "float32_type", "int_type", "int64_type", "array_type", "float64_dtype", "new_array",
+    "tuple_type", "list_type", "dict_type", "none",
+    "at_arguments", "at_sizes", "at_buffers", "at_cells", "at_outputs", "at_stack", "at_dims", "at_targets", "at_extents",
 )  # fmt: skip
 WORD = {name: k for k, name in enumerate(HEADER)}
 
 # Row formats.
-INPUT_ROW = 5     # kind, buffer or -1, dtype object, ndim, offset of the axes' size slots
+INPUT_ROW = 6     # kind, buffer or -1, dtype object, bytes an element, ndim, offset of the axes' size slots
 STEP_ROW = 4      # operation, target slot, left slot, right slot
 CHECK_ROW = 3     # relation, left slot, right slot
 CONSTANT_ROW = 2  # buffer, address
-OUTPUT_ROW = 5    # as inputs
+OUTPUT_ROW = 6    # as inputs
 RESULT_ROW = 3    # leaf, output, - | tuple, count, - | list, count, - | dict, count, first key
+# Parts of `out`: the whole, or an item of a tuple, of a list, of a dict; whose; position or key; leaf, output | tuple, count | …
+TARGET_ROW = 5
 
 KINDS = {"float64": 0, "float32": 1, "int64": 2, "bool": 3}
 ARRAY = 4
@@ -74,7 +77,6 @@ class Table:
     result: Structure
     checks: Sequence[tuple[Dim, str, Dim]] = ()
     release: int = -1
-    words: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     _template: list[int] = field(default_factory=list)
     _slots: dict[Dim, int] = field(default_factory=dict)
@@ -93,12 +95,13 @@ class Table:
         for left, relation, right in self.checks:
             checks += [0 if relation == "==" else 1, self._slot(left), self._slot(right)]
         output_rows = [self._row(o, buffer_of, None) for o in self.outputs]
-        results = self._results({o.name: k for k, o in enumerate(self.outputs)})
+        number = {o.name: k for k, o in enumerate(self.outputs)}
+        results = self._results(number)
 
         words = [0] * len(HEADER)
         put = dict[str, int]()
-        put.update(kernel=kernel, release=self.release, new_array=new_array, float_type=id(float), float64_type=id(np.float64),
-                   int_type=id(int), array_type=id(np.ndarray))  # fmt: skip
+        put.update(kernel=kernel, release=self.release, new_array=new_array, float64_dtype=id(np.dtype(np.float64)), none=id(None))
+        put.update((f"{kind.__name__.removeprefix('nd')}_type", id(kind)) for kind in _TYPES)
 
         def section(count: str, offset: str, body: list[int], row: int) -> None:
             put[count], put[offset] = len(body) // row, len(words)
@@ -115,12 +118,14 @@ class Table:
         section("checks", "check_rows", checks, CHECK_ROW)
         section("constants", "constant_rows", [w for c in constants for w in c], CONSTANT_ROW)
         section("results", "result_rows", results, RESULT_ROW)
+        section("targets", "target_rows", self._targets(number), TARGET_ROW)
 
         at = 0
         for name, size in (
-            ("at_arguments", len(rows)), ("at_sizes", len(self._template)), ("at_buffers", len(self.buffers)),
+            ("at_arguments", len(rows) + 1), ("at_sizes", len(self._template)), ("at_buffers", len(self.buffers)),
             ("at_cells", len(rows) + len(output_rows)), ("at_outputs", len(output_rows)), ("at_stack", put["results"]),
-            ("at_dims", max([len(o.shape) for o in self.outputs], default=0)),
+            ("at_dims", max([len(o.shape) for o in self.outputs], default=0)), ("at_targets", put["targets"]),
+            ("at_extents", 2 * (len(rows) + len(output_rows))),
         ):  # fmt: skip
             put[name] = at
             at += size
@@ -156,7 +161,7 @@ class Table:
     def _row(self, item: Input, buffer_of: dict[str, int], late: list[tuple[int, Dim]] | None) -> list[Any]:
         buffer = buffer_of.get(item.name, -1)
         if not item.shape:
-            return [KINDS[item.dtype], buffer, 0, 0, []]
+            return [KINDS[item.dtype], buffer, 0, 0, 0, []]
         axes: list[int] = []
         for dim in item.shape:
             if late is not None and isinstance(dim, str) and not dim.isidentifier():
@@ -165,7 +170,8 @@ class Table:
                 late.append((axes[-1], dim))
             else:
                 axes.append(self._slot(dim))
-        return [ARRAY, buffer, id(np.dtype(item.dtype)), len(axes), axes]
+        dtype = np.dtype(item.dtype)
+        return [ARRAY, buffer, id(dtype), dtype.itemsize, len(axes), axes]
 
     def _results(self, number: dict[str, int]) -> list[int]:
         """The nest in postfix order."""
@@ -185,6 +191,22 @@ class Table:
                 code += [RESULTS["list" if isinstance(item, list) else "tuple"], len(item), 0]
         return code
 
+    def _targets(self, number: dict[str, int]) -> list[int]:
+        """The nest from the outside in, for taking a nest of the same structure apart."""
+        code: list[int] = []
+        queue: list[tuple[Any, int, int, int]] = [(self.result, 0, 0, 0)]  # item, how it is reached, from which row, at which place
+        for row, (item, *where) in enumerate(queue):
+            if isinstance(item, str):
+                code += [*where, RESULTS["leaf"], number[item]]
+                continue
+            kind = RESULTS["dict" if isinstance(item, dict) else "list" if isinstance(item, list) else "tuple"]
+            code += [*where, kind, len(item)]
+            for place, part in enumerate(item.values() if isinstance(item, dict) else item):
+                queue.append((part, kind, row, len(self.keys) + place if isinstance(item, dict) else place))
+            if isinstance(item, dict):
+                self.keys.extend(item)
+        return code
+
 
 # --- the built-in ----------------------------------------------------------------------------------
 
@@ -193,6 +215,7 @@ class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
+_TYPES = (float, np.float64, np.float32, int, np.int64, np.ndarray, tuple, list, dict)  # what the entry knows by address
 _NO_KEYWORD = "\0 by position only"
 _METH_FASTCALL_KEYWORDS = 0x0080 | 0x0002
 
@@ -217,11 +240,11 @@ def make_builtin(
     ``remake`` gives, called by pickle, an object whose attribute ``name`` is this built-in.
     """
     if all(n is not None and n.isidentifier() and not keyword.iskeyword(n) for n in names):
-        doc = f"{name}({', '.join(['$self', *map(str, names)])})\n--\n\n{doc}"  # what inspect.signature reads
+        doc = f"{name}({', '.join(['$self', *map(str, names), '*', 'out=None'])})\n--\n\n{doc}"  # what inspect.signature reads
     method = _MethodDef(name.encode(), entry, _METH_FASTCALL_KEYWORDS, doc.encode())
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
-    words = tuple(_NO_KEYWORD if n is None else sys.intern(n) for n in names)  # interned, most comparisons are of addresses
+    words = tuple(_NO_KEYWORD if n is None else sys.intern(n) for n in (*names, "out"))  # interned, most comparisons are of addresses
     return new(ctypes.byref(method), Compiled((table, fallback, failed, words, tuple(keys), (owned, method), remake)), None)
 
 
