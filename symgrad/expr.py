@@ -16,7 +16,7 @@ import struct
 import threading
 import unicodedata
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -143,10 +143,11 @@ class _Entry(weakref.ref["Expr"]):
     """A place in the table of nodes, given up when its node is."""
 
     __slots__ = ("key",)
-    key: bytes
+    key: tuple[Any, ...]
 
 
-_table: dict[bytes, _Entry] = {}  # what weakref.WeakValueDictionary is, at half the price a node
+# By op, operands (whose identity is their structure) and encoded parameters: no digest is needed to find a node.
+_table: dict[tuple[Any, ...], _Entry] = {}  # what weakref.WeakValueDictionary is, at half the price a node
 _dead: list[_Entry] = []  # places to be given up by the next one who holds the lock
 _lock = threading.RLock()
 
@@ -186,11 +187,28 @@ def _encode(value: Any) -> bytes:
     return f"{type(value).__name__}:{value!r}".encode()
 
 
-def _digest(op: Op, parts: Iterable[bytes], params: Params, tag: bytes = b"") -> bytes:
-    written = [op.name.encode(), *parts]
-    for name, value in params.items():
-        written.append(b"|" + name.encode() + b"=" + _encode(value))
-    return blake2b(b"".join(written) + tag, digest_size=16).digest()
+def _encoded(params: Params) -> list[bytes]:
+    return [b"|" + name.encode() + b"=" + _encode(value) for name, value in params.items()]
+
+
+def _fill_digests(root: Expr) -> None:
+    """Digests for the nodes below the root that have none yet: most nodes that simplification makes never need one."""
+    stack = [root]
+    while stack:
+        node = stack[-1]
+        if missing := [a for a in node.args if not a._digest]:
+            stack.extend(missing)
+            continue
+        stack.pop()
+        params = node.params
+        tag = params.get("tag", b"") if params else b""
+        tail = _encoded({k: v for k, v in params.items() if k != "tag"} if tag else params) if params else []
+        head = node.op.name.encode()
+        digest = blake2b(b"".join([head, *[a._digest for a in node.args], *tail]), digest_size=16).digest()
+        tagged = tag or any(a._key is not a._digest for a in node.args)
+        keys = [head, *[a._key for a in node.args], *tail, b"tag", tag]
+        _put_key(node, blake2b(b"".join(keys), digest_size=16).digest() if tagged else digest)
+        _put_digest(node, digest)
 
 
 class Expr:
@@ -200,14 +218,14 @@ class Expr:
     depend on the structure alone, the same in every process. ``key``: the digest with network tags.
     """
 
-    __slots__ = ("__weakref__", "args", "digest", "key", "kind", "op", "params", "shape")
+    __slots__ = ("__weakref__", "_digest", "_key", "args", "kind", "op", "params", "shape")
     op: Op
     args: tuple[Expr, ...]
     params: Params
     shape: Shape
     kind: Kind
-    digest: bytes
-    key: bytes
+    _digest: bytes
+    _key: bytes
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Expr:
         raise TypeError("build expressions with sg.symbol, sg.constant and operators")
@@ -216,6 +234,18 @@ class Expr:
         raise AttributeError("expressions are immutable")
 
     # structure
+    @property
+    def digest(self) -> bytes:
+        if not self._digest:
+            _fill_digests(self)
+        return self._digest
+
+    @property
+    def key(self) -> bytes:
+        if not self._digest:
+            _fill_digests(self)
+        return self._key
+
     @property
     def ndim(self) -> int:
         """The number of axes."""
@@ -363,34 +393,47 @@ def _call(method: str, *args: Any, **kwargs: Any) -> Any:
 
 def intern_node(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr:
     """The node of this structure, made if it does not exist. Shape and kind are the caller's promise."""
-    tag = params.get("tag", b"") if params else b""
-    params_seen = {k: v for k, v in params.items() if k != "tag"} if tag else params
-    keys, digests = [a.key for a in args], [a.digest for a in args]
-    digest = _digest(op, digests, params_seen)
-    tagged = tag or keys != digests
-    key = _digest(op, keys, params_seen, b"tag" + tag) if tagged else digest
+    place = (op, args, b"".join(_encoded(params))) if params else (op, args)
+    return _interned(place, op, args, params, shape, kind)
+
+
+def _interned(place: tuple[Any, ...], op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr:
     with _lock:
-        entry = _table.get(key)
+        entry = _table.get(place)
         node = None if entry is None else entry()
         if node is None:
             node = _new_node(Expr)
-            for put, value in zip(_SLOTS, (op, args, params, shape, kind, digest, key)):
-                put(node, value)
+            _put_op(node, op)
+            _put_args(node, args)
+            _put_params(node, params)
+            _put_shape(node, shape)
+            _put_kind(node, kind)
+            _put_digest(node, b"")
             entry = _Entry(node, _dead.append)
-            entry.key = key
-            _table[key] = entry
+            entry.key = place
+            _table[place] = entry
             if _dead:
                 _give_up_places()
     return node
 
 
 _new_node = object.__new__
-_SLOTS = tuple(vars(Expr)[name].__set__ for name in ("op", "args", "params", "shape", "kind", "digest", "key"))
+_put_op, _put_args, _put_params, _put_shape, _put_kind, _put_digest, _put_key = [
+    vars(Expr)[name].__set__ for name in ("op", "args", "params", "shape", "kind", "_digest", "_key")
+]
 
 
 def apply(op: Op, *operands: ExprLike, **params: Any) -> Expr:
     """The node ``op(*operands)``: shapes and kinds checked, constants folded, interned."""
-    args = tuple([a if a.__class__ is Expr else as_expr(a) for a in operands])
+    args: tuple[Expr, ...] = operands  # type: ignore[assignment]
+    for a in operands:
+        if a.__class__ is not Expr:
+            args = tuple([a if a.__class__ is Expr else as_expr(a) for a in operands])
+            break
+    place = (op, args, b"".join(_encoded(params))) if params else (op, args)
+    entry = _table.get(place)  # found without the lock: nothing here can be interrupted halfway
+    if entry is not None and (known := entry()) is not None:
+        return known
     shapes = [a.shape for a in args]
     shape = _broadcast(op, shapes) if op.shape is None else op.shape(*shapes, **params)
     kind = op.kind(*[a.kind for a in args])
@@ -398,7 +441,7 @@ def apply(op: Op, *operands: ExprLike, **params: Any) -> Expr:
         folded = _fold(op, args, params, shape, kind)
         if folded is not None:
             return folded
-    return intern_node(op, args, params or _NO_PARAMS, shape, kind)
+    return _interned(place, op, args, params or _NO_PARAMS, shape, kind)
 
 
 def _broadcast(op: Op, shapes: Sequence[Shape]) -> Shape:
