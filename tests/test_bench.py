@@ -1,4 +1,4 @@
-"""The benchmark: contestants do the same work; a second process starts warm."""
+"""The benchmark: contestants agree before they are timed, take turns, and bars are judged; a second process starts warm."""
 
 from __future__ import annotations
 
@@ -6,60 +6,243 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from symgrad import bench
-from symgrad.bench import moons
-from symgrad.bench.measure import Contestant, measure
+from symgrad.bench import measure, moons, peak, peers, report
+from symgrad.bench.command import bench as command
+from symgrad.bench.records import Bar, Case, CaseResult, Contestant, Timing, Workload, at_most, at_most_seconds, share_of_peak
+from symgrad.bench.worker import Local, Refusal, Remote
 
-RNG = np.random.default_rng(0)
-START = {k: RNG.uniform(-1, 1, s) / np.sqrt(s[0])
-         for k, s in {"W1": (2, 16), "b1": (16,), "W2": (16, 16), "b2": (16,), "W3": (16, 1), "b3": (1,)}.items()}
+
+def constant(value: object, **more: object) -> Local:
+    return Local(lambda case: Contestant(lambda count: value, lambda: value, count=1, **more))
+
+
+def result(**values: list[float]) -> CaseResult:
+    case = Case("case", flops=10.0)
+    return CaseResult(case, {name.replace("_", " "): Timing(v) for name, v in values.items()}, {"fma": 20.0})
+
+
+# --- measuring -------------------------------------------------------------------------------------
+
+
+def test_other_work_is_refused():
+    contestants = {"symgrad": constant(1.0), "numpy": constant(1.1)}
+    with pytest.raises(ArithmeticError, match=r"small: the result of numpy and of symgrad, 1\.1 and 1\.0, .*not the same work"):
+        measure.measure_case(Case("small", tolerance=1e-3), contestants)
+
+
+@pytest.mark.parametrize("theirs", [np.zeros(3), np.array([1.0, np.nan]), {"another": 1.0}])
+def test_other_results_are_other_work(theirs):
+    with pytest.raises(ArithmeticError):
+        measure.agree("case", "numpy", {"symgrad": np.ones(2), "numpy": theirs}, 1e-3)
+
+
+def test_contestants_may_report_less_and_differ_by_their_own_tolerance():
+    contestants = {"symgrad": constant({"a": 1.0, "b": 2.0}), "numpy": constant({"a": 1.05}, tolerance=0.1)}
+    found = measure.measure_case(Case("case", turn=1e-6, rounds=1), contestants)
+    assert set(found.timings) == {"symgrad", "numpy"}
+
+
+def test_contestants_take_turns():
+    order: list[str] = []
+
+    def taking(name: str) -> Local:
+        return Local(lambda case: Contestant(lambda count: order.append(name), lambda: 0.0, count=5))
+
+    found = measure.measure_case(Case("case", rounds=3), {name: taking(name) for name in ("symgrad", "numpy")})
+    assert order == ["symgrad", "numpy"] * 3
+    assert all(len(t.values) == 3 and t.fastest <= t.median <= t.slowest for t in found.timings.values())
+
+
+def test_a_count_is_found_that_takes_a_turn():
+    counts: list[int] = []
+
+    def run(count: int) -> None:
+        counts.append(count)
+        sum(range(count))
+
+    local = Local(lambda case: Contestant(run, lambda: 0.0, stride=7))
+    local.build(Case("case"))
+    assert local.calibrate(1e-3) == counts[-1] and counts[-1] % 7 == 0 and len(counts) > 1
+
+
+def test_what_measures_itself_is_not_timed():
+    found = measure.measure_case(Case("case", rounds=2), {"symgrad": Local(lambda case: Contestant(None, lambda: 0, measure=lambda: 42.0))})
+    assert found.timings["symgrad"].values == [42.0, 42.0]
+
+
+def test_a_peer_that_cannot_is_a_note_and_symgrad_is_an_error():
+    class Broken(Local):
+        def build(self, case):
+            raise Refusal("RuntimeError: no")
+
+    found = measure.measure_case(Case("case", turn=1e-6), {"symgrad": constant(1.0), "jax": Broken(lambda case: None)})
+    assert found.notes == {"jax": "RuntimeError: no"} and list(found.timings) == ["symgrad"]
+    with pytest.raises(Refusal):
+        measure.measure_case(Case("case"), {"symgrad": Broken(lambda case: None)})
+
+
+def test_a_worker_is_a_contestant_in_its_own_process(capfd):
+    case = Case("relu", moons.Task((2, 16, 16, 1), 20, 20, loss="hinge", data="moons").parameters(), bars=(at_most(1.0, "jax"),))
+    worker = Remote(moons.__name__, "numpy", 1)
+    try:
+        _, theirs, tolerance = worker.build(case)
+        _, ours, _ = Local(moons.WORKLOAD.contestants["numpy"]).build(case)
+        assert tolerance == case.tolerance and theirs.keys() == ours.keys()
+        assert all(np.allclose(theirs[k], ours[k], rtol=1e-12) for k in ours)
+        assert worker.turn(worker.calibrate(1e-3)) > 0
+        with pytest.raises(Refusal, match="KeyError"):
+            worker.build(replace(case, parameters={**case.parameters, "activation": "unheard of"}))
+    finally:
+        worker.close()
+    assert worker.process.returncode == 0
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_peak_is_a_plausible_rate(dtype):
+    case = Case("peak", dtype=dtype)
+    seconds = {}
+    for name, maker in peak.CONTESTANTS.items():
+        local = Local(maker)
+        local.build(case)
+        seconds[name] = local.turn(1)
+    found = peak.rates(seconds, case)
+    assert 1e8 < found["fma"] < 1e13 and 1e7 < found["copy"] < 1e13
+
+
+# --- judging ---------------------------------------------------------------------------------------
+
+
+def test_ratios_are_the_median_of_the_rounds():
+    found = result(symgrad=[1.0, 2.0, 30.0], jax=[2.0, 8.0, 90.0])
+    assert found.ratio("jax", "symgrad") == 3.0 and found.ratio("torch", "symgrad") is None
+    assert found.share() == pytest.approx(10.0 / 20.0 / 2.0)
+
+
+@pytest.mark.parametrize("bar, text, met", [
+    (at_most(0.5, "jax"), "≤ 0.5 × jax: 0.4, met", True),
+    (at_most(0.3, "jax"), "≤ 0.3 × jax: 0.4, NOT met", False),
+    (at_most(0.3, "jax", "torch"), "≤ 0.3 × best of jax, torch: 0.4, NOT met", False),
+    (at_most(0.3, "torch"), "≤ 0.3 × torch: not measured", None),
+    (at_most(1.5, "jax", of="symgrad dict"), "symgrad dict ≤ 1.5 × jax: 1, met", True),
+    (at_most_seconds(3.0), "≤ 3 s: 2, met", True),
+    (share_of_peak(0.4), "≥ 40% of peak: 0.25, NOT met", False),
+])  # fmt: skip
+def test_bars(bar, text, met):
+    verdict = bar.judge(result(symgrad=[2.0], jax=[5.0], symgrad_dict=[5.0]))
+    assert str(verdict) == text and verdict.met is met
+
+
+# --- reporting -------------------------------------------------------------------------------------
+
+
+def finished() -> report.Report:
+    bars = (Bar("cases", 1, len),)
+    workload = Workload("small", "what is small", lambda full: [], {}, bars=bars)
+    found = result(symgrad=[1e-6, 2e-6, 3e-6], jax=[4e-6, 5e-6, 6e-6])
+    found.case = replace(found.case, bars=(at_most(0.5, "jax"), at_most(0.5, "torch")))
+    found.notes["torch"] = "not installed"
+    return report.Report(workload, [found])
+
+
+def test_rows():
+    assert report.rows(finished())[0][:5] == ("case", "symgrad", "2 µs", "1 µs … 3 µs", "1")
+    assert report.rows(finished())[1][:5] == ("", "jax", "5 µs", "4 µs … 6 µs", "2.5")
+    assert report.conclusions(finished()) == [
+        "case: ≤ 0.5 × jax: 0.4, met", "case: ≤ 0.5 × torch: not measured", "cases: 1, met", "without torch: not installed",
+    ]  # fmt: skip
+
+
+def test_json_has_every_value():
+    found = json.loads(report.as_json([finished()]))
+    [case] = found["workloads"]["small"]["cases"]
+    assert case["contestants"]["jax"]["values"] == [4e-6, 5e-6, 6e-6] and case["contestants"]["jax"]["ratio"] == pytest.approx(2.5)
+    assert found["workloads"]["small"]["bars"][0] == {"case": "case", "bar": "≤ 0.5 × jax", "value": pytest.approx(0.4), "met": True}
+    assert found["machine"]["cores"] >= 1 and found["machine"]["versions"]["numpy"] == np.__version__
+
+
+def test_markdown_is_a_table():
+    text = report.as_markdown([finished()])
+    assert "| case | symgrad | 2 µs |" in text and "- case: ≤ 0.5 × jax: 0.4, met" in text
+
+
+def test_the_chart_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib", reason="bars are drawn by matplotlib")
+    report.plot([finished()], str(tmp_path / "bars.svg"))
+    assert (tmp_path / "bars.svg").read_text().startswith("<?xml")
+
+
+# --- choosing --------------------------------------------------------------------------------------
+
+
+def test_unknown_names_are_named():
+    with pytest.raises(ValueError, match="no workload is called 'nonsense'; there is moons"):
+        bench.run(["nonsense"])
+    with pytest.raises(ValueError, match="abacus"):
+        bench.run(["moons"], ["abacus"])
+
+
+def test_absent_peers_do_not_take_part(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda name: object() if name == "numpy" else None)
+    assert peers.choose(["symgrad", "symgrad dict", "jax", "jax loop", "numpy"], None) == (["symgrad", "symgrad dict", "numpy"], ["jax"])
+    assert peers.choose(["symgrad", "jax", "numpy"], ["numpy"]) == (["symgrad", "numpy"], [])
+
+
+def test_every_contestant_is_a_known_peer():
+    named = {peers.peer_of(c) for workload in bench.WORKLOADS.values() for c in workload.contestants}
+    assert named - {"symgrad"} <= peers.PEERS.keys()
+
+
+def test_every_case_is_plain_data_and_has_known_contestants():
+    for workload in bench.WORKLOADS.values():
+        assert "symgrad" in workload.contestants
+        for case in [*workload.cases(False), *workload.cases(True)]:
+            json.dumps(dict(case.parameters))
+            assert set(case.contestants) <= workload.contestants.keys()
+
+
+def test_help_lists_every_workload(capsys):
+    assert all(f"  {name} " in command.get_help(command.make_context("bench", [], resilient_parsing=True)) for name in bench.WORKLOADS)
+
+
+# --- moons -----------------------------------------------------------------------------------------
+
+
+def small(activation: str, dtype: str) -> Case:
+    task = moons.Task((2, 16, 16, 1), 30, 30, activation, "hinge", decay=0.9, penalty=1e-4, data="moons")
+    return Case("small", task.parameters(), dtype)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-3)])
-def test_symgrad_and_numpy_take_the_same_hundred_steps(activation, dtype, tolerance):
-    x, t = moons.data()
-    ours, theirs = (make(x, t, START, activation, dtype).run(100) for make in (moons.by_symgrad, moons.by_numpy))
-    assert ours == pytest.approx(theirs, rel=tolerance)
+def test_symgrad_and_numpy_take_the_same_steps(activation, dtype, tolerance):
+    case = small(activation, dtype)
+    results = {name: moons.WORKLOAD.contestants[name](case).result() for name in ("symgrad", "numpy")}
+    measure.agree("small", "numpy", results, tolerance)
+    assert len(results["symgrad"]) == 14  # a loss and six parameters, twice
 
 
-@pytest.mark.parametrize("peer", ["jax", "torch", "micrograd"])
+@pytest.mark.parametrize("peer", ["c", "jax", "torch", "micrograd"])
 def test_a_peer_takes_the_same_steps(peer):
-    pytest.importorskip(peer, reason=f"{peer} is one of the peers")
-    x, t = moons.data(20)
-    theirs = moons.PEERS[peer](x, t, START, "relu", "float64").run(3)
-    assert theirs == pytest.approx(moons.by_numpy(x, t, START, "relu", "float64").run(3), rel=1e-10)
-
-
-def test_other_work_is_refused():
-    contestants = {"symgrad": Contestant("symgrad", lambda steps: 1.0, 1, 0.0), "numpy": Contestant("numpy", lambda steps: 1.1, 1, 0.0)}
-    with pytest.raises(ArithmeticError, match="not the same work"):
-        moons._check(contestants, 1e-3)
-
-
-def test_absent_peers_are_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(moons, "find_spec", lambda name: object() if name == "numpy" else None)
-    assert moons._chosen(None) == ["numpy"]
-    assert capsys.readouterr().out == "not installed, so not compared with: jax, torch, micrograd\n"
-
-
-def test_contestants_take_turns():
-    order = []
-    contestants = {n: Contestant(n, lambda steps, n=n: order.append(n) or 0.0, 5, 0.0) for n in "ab"}
-    timings = measure(contestants, rounds=3)
-    assert order == list("ababab") and timings["a"].fastest <= timings["a"].median <= timings["a"].slowest
+    if not peers.installed(peer):
+        pytest.skip(f"{peer} is one of the peers")
+    for activation in ("relu", "tanh") if peer != "micrograd" else ("relu",):
+        case = small(activation, "float64")
+        results = {"symgrad": moons.WORKLOAD.contestants["numpy"](case).result(), peer: moons.WORKLOAD.contestants[peer](case).result()}
+        measure.agree("small", peer, results, 1e-10)
 
 
 @pytest.mark.slow
 def test_the_table(capsys):
-    bench.run(["moons"], ["numpy"])
-    out = capsys.readouterr().out
-    assert all(variant in out for variant in ("float64 relu", "float64 tanh", "float32 relu", "float32 tanh")) and out.count("numpy") == 4
+    [found] = bench.run(["moons"], ["numpy"])
+    assert [r.case.name for r in found.results][:2] == ["relu float32 100", "tanh float32 100"]
+    assert all(set(r.timings) == {"symgrad", "numpy"} for r in found.results)
 
 
 SCRIPT = """

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from symgrad.bench.measure import Contestant, measure
+from symgrad.bench.records import Case, Contestant, Workload
 
-__all__ = ["FUNCTIONS", "bench", "contestants"]
+__all__ = ["FUNCTIONS", "WORKLOAD"]
 
 Array = np.ndarray[Any, Any]
 ELEMENTS = 4096
@@ -29,70 +29,55 @@ FUNCTIONS: dict[str, tuple[tuple[float, float], str]] = {
 }  # fmt: skip
 
 
-def contestants(name: str, dtype: str, elements: int = ELEMENTS) -> tuple[dict[str, Contestant], dict[str, Array]]:
-    """symgrad and NumPy for one function, and their results."""
+def cases(full: bool) -> Sequence[Case]:
+    """Results are compared in ulp, which :func:`scaled` makes of relative differences."""
+    return [
+        Case(f"{name} {dtype}", {"function": name}, dtype, unit="element", tolerance=64 * float(np.finfo(dtype).eps), turn=0.005)
+        for dtype in ("float64", "float32") for name in FUNCTIONS
+    ]
+
+
+def argument(case: Case) -> Array:
+    """The array that the function is applied to."""
+    (low, high), _ = FUNCTIONS[case.parameters["function"]]
+    return np.linspace(low, high, ELEMENTS).astype(case.dtype)
+
+
+def by_symgrad(case: Case) -> Contestant:
     import symgrad as sg
 
-    (low, high), theirs = FUNCTIONS[name]
-    x = np.linspace(low, high, elements).astype(dtype)
+    x = argument(case)
     begun = time.perf_counter()
-    ours = sg.compile(getattr(sg, name)(sg.symbol("x")), dtype=dtype)
-    results = {"symgrad": ours(x)}
-    seconds = time.perf_counter() - begun
-    ufunc = _ufunc(theirs)
-    results["numpy"] = ufunc(x)
-    return {"symgrad": _contestant("symgrad", ours, x, seconds), "numpy": _contestant("numpy", ufunc, x, 0.0)}, results
+    function = sg.compile(getattr(sg, case.parameters["function"])(sg.symbol("x")), dtype=case.dtype)
+    function(x)
+    return _contestant(function, x, time.perf_counter() - begun)
 
 
-def _ufunc(name: str) -> Callable[[Array], Array]:
-    if not name.startswith("special."):
-        return getattr(np, name)
-    from scipy import special
+def by_numpy(case: Case) -> Contestant:
+    _, theirs = FUNCTIONS[case.parameters["function"]]
+    if theirs.startswith("special."):
+        from scipy import special
 
-    return getattr(special, name.removeprefix("special."))
+        return _contestant(getattr(special, theirs.removeprefix("special.")), argument(case), 0.0)
+    return _contestant(getattr(np, theirs), argument(case), 0.0)
 
 
-def _contestant(name: str, function: Callable[[Array], Array], x: Array, seconds: float) -> Contestant:
-    def run(steps: int) -> float:
+def _contestant(function: Callable[[Array], Array], x: Array, seconds: float) -> Contestant:
+    def run(count: int) -> Array:
         y = x
-        for _ in range(steps):
+        for _ in range(count // len(x)):
             y = function(x)
-        return float(y[-1])
+        return y
 
-    return Contestant(name, run, 50, seconds)
-
-
-def bench(against: Sequence[str] | None) -> None:
-    """Prints a table: nanoseconds an element, and how many times symgrad's that is."""
-    from rich.console import Console
-    from rich.table import Table
-
-    unknown = set(against or ()) - {"numpy"}
-    if unknown:
-        raise ValueError(f"no peer is called {', '.join(sorted(unknown))}; there is numpy (with scipy.special)")
-    table = Table(title=f"math: {ELEMENTS} elements, ns an element", title_justify="left")
-    table.add_column("function", no_wrap=True)
-    for dtype in ("float64", "float32"):
-        for heading in (dtype, "numpy", "× symgrad"):
-            table.add_column(heading, justify="right", no_wrap=True)
-    for name in FUNCTIONS:
-        row = [name]
-        for dtype in ("float64", "float32"):
-            pair, results = contestants(name, dtype)
-            _check(name, results)
-            timings = measure(pair)
-            ours, theirs = (timings[who].median / ELEMENTS * 1e9 for who in ("symgrad", "numpy"))
-            row += [f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.1f}"]
-        table.add_row(*row)
-    Console().print(table)
+    return Contestant(run, lambda: _pieces(function(x)), seconds, stride=len(x))
 
 
-def _check(name: str, results: dict[str, Array]) -> None:
-    """Within 64 ulp of each other: NumPy's own are good to 4, SciPy's erfc is off by 32, its lgamma by more near its zeros."""
-    ours, theirs = results["symgrad"], results["numpy"]
-    unit = np.spacing(np.abs(theirs))
-    if name in ("lgamma", "digamma"):
-        unit = np.maximum(unit, np.spacing(ours.dtype.type(1)))
-    worst = float(np.max(np.abs(ours - theirs) / unit))
-    if not worst <= 64:
-        raise ArithmeticError(f"{name}: symgrad and numpy are {worst:.1f} ulp apart: not the same work")
+def _pieces(y: Array) -> dict[str, Array]:
+    """Small and large results apart, each compared relative to its largest: all of one magnitude, from 2**k to 2**(k+1)."""
+    exponent = np.round(np.frexp(y)[1] / 2)
+    return {f"results near {2.0 ** (2 * k):g}": np.where(exponent == k, y, 0) for k in np.unique(exponent)}
+
+
+WORKLOAD = Workload(
+    "math", f"the functions of mathematics over {ELEMENTS} elements", cases, {"symgrad": by_symgrad, "numpy": by_numpy}, quick=False
+)

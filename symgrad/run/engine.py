@@ -19,7 +19,9 @@ from symgrad.loops import Gemm, Program
 from symgrad.loops.walk import walk
 from symgrad.run.entry import ENTRY_NAME, emit_entry
 
-__all__ = ["CompiledObject", "Library", "blas_options", "compile_object", "entry_address", "host", "lock", "provide_blas", "uses_blas"]
+__all__ = [
+    "CompiledObject", "Library", "blas_options", "compile_object", "compile_text", "entry_address", "host", "lock", "provide_blas", "uses_blas",
+]  # fmt: skip
 
 # One compilation at a time: numba and llvmlite are not re-entrant. A fork waits for it, so that the child
 # finds their state whole.
@@ -153,17 +155,18 @@ def entry_address(load: Callable[[], bytes | None], store: Callable[[bytes], Non
         if _entry is None:
             code = load()
             if code is None:
-                code = _compile_entry()
+                code = compile_text(emit_entry())
                 store(code)
             library = Library(code)
             _entry = library, library.address(ENTRY_NAME)
         return _entry[1]
 
 
-def _compile_entry() -> bytes:
+def compile_text(text: str) -> bytes:
+    """LLVM code as an object file; a function that names a ``"target-cpu"`` (see :func:`host`) is compiled for that one."""
     llvm, machine = _llvm()
     with lock:
-        module = llvm.parse_assembly(emit_entry())
+        module = llvm.parse_assembly(text)
         module.triple = llvm.get_process_triple()
         target = machine()
         module.data_layout = str(target.target_data)

@@ -102,9 +102,12 @@ def prepare(
     loss: ExprLike, params: Mapping[Any, Any], data: Mapping[Any, Any], *, optimizer: Optimizer, epochs: int,
     batch_size: int | None = None, shuffle: bool = True, seed: int = 0, validation: Mapping[Any, Any] | None = None,
     metrics: Mapping[str, ExprLike] | None = None, callbacks: Sequence[Callback] = (), early_stopping: int | None = None,
-    dtype: str = "float64", threads: int = 1,
+    dtype: str = "float64", threads: int = 1, mode: str = "auto",
 ) -> Training:
-    """``fit`` up to its first step: everything checked, derived and compiled. ``.fit`` shows it, ``.run()`` trains."""
+    """``fit`` up to its first step: everything checked, derived and compiled. ``.fit`` shows it, ``.run()`` trains.
+
+    ``mode`` forces the kind of kernels, as in ``sg.compile``.
+    """
     loss = _scalar("the loss", as_expr(loss))
     measured = {name: _scalar(f"metric {name!r}", as_expr(e)) for name, e in (metrics or {}).items()}
     epochs = _whole("epochs", epochs, 0)
@@ -123,7 +126,7 @@ def prepare(
     batch = _batch_size(batch_size, problem)
     held_out = None if validation is None else _validation(validation, problem, loss, dtype)
     seed = _whole("seed", seed, 0)
-    training = Training(loss, measured, problem, held_out, optimizer, dtype, threads)
+    training = Training(loss, measured, problem, held_out, optimizer, dtype, threads, mode)
     training.plan(epochs, batch, shuffle, seed, callbacks, early_stopping)
     return training
 
@@ -173,7 +176,7 @@ class Training:
     """One run of ``fit``: the compiled loop, its state, and the calls."""
 
     def __init__(self, loss: Expr, metrics: dict[str, Expr], problem: Problem, held_out: dict[str, Array] | None,
-                 optimizer: Optimizer, dtype: str, threads: int) -> None:
+                 optimizer: Optimizer, dtype: str, threads: int, mode: str = "auto") -> None:
         self.loss, self.problem, self.held_out, self.dtype = loss, problem, held_out, dtype
         started = time.perf_counter()
         following, states = optimizer.update(problem.parameters, grad(loss, problem.parameters))
@@ -186,7 +189,7 @@ class Training:
         self.numbers = {**problem.numbers, **{s.name: value for s, value in optimizer.numbers.items()}}
         self.learnt = [s.name for s in problem.parameters]
         built = time.perf_counter()
-        self.loop = pipeline.compile_loop(update, loss, data=tuple(problem.batched), dtype=dtype, threads=threads)
+        self.loop = pipeline.compile_loop(update, loss, data=tuple(problem.batched), dtype=dtype, threads=threads, mode=mode)
         self.measure: Any = None
         if metrics or held_out is not None:
             self.measure = pipeline.compile({"loss": loss, **metrics}, dtype=dtype)
