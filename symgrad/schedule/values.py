@@ -260,7 +260,12 @@ class Values(Allocation):
                 at = at + self.origin
             return self._integer(at)
         if name == "eye":
-            return self.b.select(self.b.equal(self._integer(idx[0]), self._integer(idx[1])), 1.0, 0.0)
+            row, column = self._integer(idx[0]), self._integer(idx[1])
+            if idx[0] == Index():  # under a reshape this is the position in the whole matrix
+                columns = self._dim(node.params["columns"])
+                row = self.b.floordiv(column, columns)
+                column = self.b.sub(column, self.b.mul(row, columns))
+            return self.b.select(self.b.equal(row, column), 1.0, 0.0)
         return None
 
     def _combine(self, node: Expr, values: Sequence[Any]) -> Scalar:
