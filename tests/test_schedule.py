@@ -106,6 +106,25 @@ def test_register_blocks_of_any_shape(lanes: int) -> None:
                 np.testing.assert_allclose(got[key], reference, rtol=1e-12, atol=1e-12, err_msg=f"{key}, {rows} x {columns}, n = {n}")
 
 
+@pytest.mark.parametrize("lanes", [2, 4, 8])
+def test_sums_of_outer_products(lanes: int) -> None:
+    """Wide layers: lanes along the weights' last axis, which fills vectors or does not; operands that are views."""
+    for rows, columns in ((20, 17), (16, 8), (17, 3)):
+        left, right = sg.symbol("left", ("n", rows)), sg.symbol("right", ("n", columns))
+        hidden = sg.tanh(right) * left[:, :1]
+        pairs = sg.einsum("nsi,nsj->ij", sg.stack([left, 2 * left], axis=1), sg.stack([hidden, right], axis=1))
+        outputs = {"a": left.T @ hidden, "b": hidden.T @ left, "c": left.T @ hidden[:, ::-1], "d": pairs, "e": hidden.sum(0)}
+        writer, words = make_writer(expand(outputs), lanes=lanes, mode="tile", itemsize=512)
+        assert any("lanes along the last axis" in word for word in words)
+        writer.emit_body()
+        for n in (11, 3):
+            rng = np.random.default_rng(n)
+            given = {"left": rng.normal(size=(n, rows)), "right": rng.normal(size=(n, columns))}
+            got = run(writer.program("kernel"), given, {"n": n})
+            for key, reference in zip(outputs, evaluate(list(outputs.values()), given)):
+                np.testing.assert_allclose(got[key], reference, rtol=1e-12, atol=1e-12, err_msg=f"{key}, {rows} x {columns}, n = {n}")
+
+
 @pytest.mark.parametrize("name", ["two passes over the batch", "two passes, axes kept", "any and all", "products", "one column"])
 def test_more_samples_than_a_chunk_and_none(name: str) -> None:
     outputs = CASES[name]

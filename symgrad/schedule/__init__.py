@@ -107,5 +107,6 @@ def describe(writer: Writer) -> list[str]:
         way = "BLAS" if group.gemm else "parts" if group.members[0].op.name in ASSEMBLED else "nest"
         if group.section % 2:
             way = f"tile ({writer.lanes} lanes, {writer.chunk} samples)" + (", summed over the batch" if group.crossing else "")
+            way += ", lanes along the last axis" if group.outer else ""
         lines.append(f"{way} {dims.format_shape(group.shape)}: {what}")
     return lines

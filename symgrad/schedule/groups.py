@@ -38,6 +38,7 @@ class Group:
     crossing: bool
     members: list[Expr] = field(default_factory=list)
     gemm: bool = False
+    outer: bool = False  # crossing, with the lanes along the last axis instead of the samples
 
 
 def is_plain_reshape(node: Expr) -> bool:

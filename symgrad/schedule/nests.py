@@ -20,7 +20,7 @@ class Nests(Values):
     def _lane_loop(self, extent: Dim, body: Callable[[Index], None], masked_tail: bool = True) -> None:
         """Whole vectors along an axis, then one masked vector for the rest."""
         b, w = self.b, self.lanes
-        if self.count is not None:  # along the batch axis of a chunk
+        if self.count is not None and self.along_batch:
             assert self.rounded is not None
             if not masked_tail or w == 1 or self._always_full():
                 self._vectors(Index(), Index.of(self.rounded), body)

@@ -132,7 +132,7 @@ class Reductions(Nests):
     def _accumulate(self, node: Expr, points: list[Indices]) -> list[Value]:
         """The accumulators of a register block after the loops over the summed axes, lanes not yet added up."""
         b = self.b
-        _, extents, _ = self._reduction(node, points[0], [Index()] * (node.args[0].ndim + node.args[-1].ndim))
+        _, extents, batch = self._reduction(node, points[0], [Index()] * (node.args[0].ndim + node.args[-1].ndim))
         along = self._reduction_lane(node, points[0])
         flat = self._flat_reduction(node, points[0], extents) if along is not None and self.count is None else None
         wide = self.lanes if along is not None or self.lane is not None else 1
@@ -169,7 +169,8 @@ class Reductions(Nests):
             if k == along:
                 self._lane_loop(extents[k], lambda at: descend(depth + 1, {**chosen, k: at}))
             else:
-                with b.loop(0, extents[k]) as variable, self.scope():
+                samples = self.count if batch[k] else None
+                with b.loop(0, extents[k] if samples is None else samples) as variable, self.scope():
                     descend(depth + 1, {**chosen, k: Index.of(variable)})
 
         if flat is not None:

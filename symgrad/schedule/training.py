@@ -15,6 +15,7 @@ from symgrad.errors import ShapeError
 from symgrad.expr import Expr
 from symgrad.loops import BindSize, Buffer, Copy, Index, Program, Value
 from symgrad.schedule import make_writer
+from symgrad.schedule.packing import pack_rows
 from symgrad.schedule.writer import Writer
 
 __all__ = ["CONTROL", "LoopProgram", "batch_dimension", "schedule_loop"]
@@ -187,14 +188,10 @@ class _LoopWriter:
                     b.emit(Copy(target.buffer, Index.of(t) * inner, source, Index.of(row(Index.of(t))) * inner, Index.of(inner)))
                 continue
             with self.w.chunks():
-                assert self.w.count is not None and self.w.origin is not None and self.w.rounded is not None
-                base = Index.of(self.w.origin) * target.inner
-                with b.loop(0, self.w.count) as t:
-                    at = row(Index.of(t) + self.w.origin)
-                    with b.loop(0, inner) as k:
-                        b.store(target.buffer, base + t + Index.of(k) * self.w.chunk, b.load(source, Index.of(at) * inner + k))
-                with b.loop(self.w.count, self.w.rounded) as t, b.loop(0, inner) as k:
-                    b.store(target.buffer, base + t + Index.of(k) * self.w.chunk, 0.0 if symbol.kind == "real" else 0)
+                assert self.w.origin is not None
+                origin = self.w.origin
+                base = Index.of(origin) * target.inner
+                pack_rows(self.w, source, lambda t, origin=origin: row(t + origin), inner, target, base)  # type: ignore[misc]
 
 
 def _signed(word: int) -> int:

@@ -35,6 +35,8 @@ class Values(Allocation):
         self.origin: Value | None = None  # first sample of the chunk
         self.count: Value | None = None  # samples in the chunk
         self.rounded: Value | None = None  # the same, rounded up to whole vectors
+        self.along_batch = True  # whether the lanes of a pass run along the samples
+        self.rows: dict[Expr, Storage] = {}  # copies of batched nodes with the samples outermost, of the current pass
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -107,7 +109,7 @@ class Values(Allocation):
 
     def _valid(self) -> Value | None:
         """In a pass over the batch: which lanes hold samples."""
-        if self.count is None or self.lane is None or self._always_full():
+        if self.count is None or self.lane is None or not self.along_batch or self._always_full():
             return None
         return self.b.less(self.b.add(self.b.iota(self.lanes), self.b.index(self.lane)), self.count)
 
@@ -123,6 +125,8 @@ class Values(Allocation):
 
     def _stored(self, node: Expr) -> Storage | None:
         """The storage, if the node is to be loaded from it (its own group computes it)."""
+        if not self.along_batch and node in self.rows:
+            return self.rows[node]
         storage = self.storage.get(node)
         own = self.group_of.get(node) is self.group and node.op.family != "leaf"
         return None if own else storage

@@ -11,13 +11,16 @@ from symgrad.loops import Fill, Index, Program, Value
 from symgrad.schedule.assemble import emit_assembled
 from symgrad.schedule.gemm import emit_gemm
 from symgrad.schedule.groups import ASSEMBLED, REDUCERS, Group
-from symgrad.schedule.reductions import Reductions
+from symgrad.schedule.outer import OuterProducts
+from symgrad.schedule.packing import pack_rows
 from symgrad.schedule.storage import Storage, row_major
 from symgrad.schedule.values import Indices, Scalar
 
 __all__ = ["Writer"]
 
 MAX_BLOCK_LANES = 8  # accumulators of a register block where the lanes run along an output axis
+WIDE_BYTES = 64  # vectors of this size come with 32 registers, others with 16
+MAX_BLOCK_NARROW = 12  # accumulators that 16 registers have room for
 MAX_BLOCK_REDUCED = 16  # where they run along the summed axis (4 x 4: 8 loads for 16 fused multiply-adds)
 
 
@@ -33,7 +36,7 @@ def pick_block(extent: Dim, limit: int) -> int:
     return limit
 
 
-class Writer(Reductions):
+class Writer(OuterProducts):
     """Writes the program of some outputs."""
 
     def _choose_lane(self, group: Group) -> int | None:
@@ -95,6 +98,9 @@ class Writer(Reductions):
             lane = len(shape) - 1 if wide and self.lanes > 1 else None
             self.nest([1] * (len(shape) - 1) + [total], [1] * len(shape), lane, False, lambda points: self._members(group, points))
             return
+        if group.outer:
+            self._emit_outer(group)
+            return
         lane = self._choose_lane(group)
         blocks = [1] * len(shape)
         if reducing:
@@ -112,6 +118,16 @@ class Writer(Reductions):
                 blocks[free[-1]] = self.lanes if self._divides(shape[free[-1]]) else pick_block(shape[free[-1]], 4)
         padded = group.batched is not None
         self.nest(shape, blocks, lane, padded, lambda points: self._members(group, points))
+
+    def _emit_outer(self, group: Group) -> None:
+        """Sums of outer products over the samples: a column of the result in each accumulator, rows in its lanes."""
+        shape = group.shape
+        self.turn_operands(group)
+        blocks = [1] * len(shape)
+        if len(shape) > 1:
+            blocks[-2] = pick_block(shape[-2], MAX_BLOCK_REDUCED if self.lanes * self.itemsize >= WIDE_BYTES else MAX_BLOCK_NARROW)
+        with self.lanes_along_outputs():
+            self.nest(shape, blocks, len(shape) - 1, False, lambda points: self._members(group, points))
 
     def _divides(self, extent: Dim) -> bool:
         return isinstance(extent, int) and extent % self.lanes == 0 and self.lanes > 1
@@ -132,7 +148,9 @@ class Writer(Reductions):
 
     def _sums_together(self, group: Group, node: Expr, points: list[Indices]) -> bool:
         """Whether a register block is a vector of sums over the batch, neighbours in memory."""
-        if not group.crossing or not len(points) == self.lanes > 1 or node.op.name not in ("sum", "contract") or node.kind == "boolean":
+        if not group.crossing or group.outer or not len(points) == self.lanes > 1:
+            return False
+        if node.op.name not in ("sum", "contract") or node.kind == "boolean":
             return False
         for place in self.written[node]:
             first = self.address(node, place, points[0])
@@ -152,7 +170,7 @@ class Writer(Reductions):
         return self.plan is not None and isinstance(self.plan.dim, int) and self.plan.dim <= self.chunk
 
     def _accumulated(self, node: Expr, place: Storage, idx: Indices, value: Scalar) -> Value:
-        old = self.b.load(place.buffer, self.address(node, place, idx))
+        old = self.load(node, place, idx)
         return self._join(node, old, value)
 
     def emit_body(self) -> None:
@@ -169,6 +187,7 @@ class Writer(Reductions):
                         for place in self.written[node]:
                             start = bool(self.identity(node)) if node.kind == "boolean" else self.identity(node)
                             self.b.emit(Fill(place.buffer, Index(), Index.of(dims.total(node.shape)), start))
+            self.rows = {}
             with self.chunks():
                 self._pack_inputs(groups)
                 for group in groups:
@@ -200,6 +219,10 @@ class Writer(Reductions):
         assert self.plan is not None and self.rounded is not None and self.count is not None
         b, axis = self.b, self.plan.axis[symbol]
         b.comment(f"pack {symbol.name}")
+        if axis == 0 and symbol.ndim > 1 and self.origin is not None:
+            origin, base = self.origin, self.address(symbol, target, (Index(),) * symbol.ndim)
+            pack_rows(self, source.buffer, lambda t: t + origin, dims.total(symbol.shape[1:]), target, base)
+            return
         inner = [k for k in range(symbol.ndim) if k != axis]
         shape = [symbol.shape[k] for k in inner]
 
@@ -210,9 +233,6 @@ class Writer(Reductions):
             if not inner:
                 self._lane_loop(1, lambda t: self.store(symbol, target, (t,), self.load(symbol, source, (t,))))
                 return
-            lane = b.value("integer")
-            probe = idx.copy()
-            probe[axis] = Index.of(lane)
             with b.loop(0, self.count) as t, self.scope():  # type: ignore[arg-type]
                 at_t = idx.copy()
                 at_t[axis] = Index.of(t)
