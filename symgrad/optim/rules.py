@@ -145,8 +145,10 @@ class Adam(Optimizer):
         m, v = self._state(p, "m"), self._state(p, "v")
         m_next = self.beta1 * m + (1 - self.beta1) * g
         v_next = self.beta2 * v + (1 - self.beta2) * g**2
-        # The means began at 0: dividing by 1 - beta**t removes that bias. The scalar quotient stands first, once a step.
+        # The means began at 0: dividing by 1 - beta**t removes that bias. In the order that the paper recommends (end of
+        # section 2) these scalars are computed once a step, and an element costs one root and one quotient.
         t = step + 1
-        rate = self.lr / (1 - self.beta1**t)
-        after = p - rate * m_next / (ops.sqrt(v_next / (1 - self.beta2**t)) + self.eps)
+        unbiased = ops.sqrt(1 - self.beta2**t)
+        rate = self.lr * unbiased / (1 - self.beta1**t)
+        after = p - rate * m_next / (ops.sqrt(v_next) + unbiased * self.eps)
         return after, [State(m, 0.0, m_next), State(v, 0.0, v_next)]
