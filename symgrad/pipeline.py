@@ -27,7 +27,7 @@ from symgrad.ops.define import USER_OPS  # may mean something else tomorrow: for
 from symgrad.ops.movement import BROADCAST_TO
 from symgrad.run import cache as disk
 from symgrad.run import engine
-from symgrad.run.function import Builders, Formula, Function
+from symgrad.run.function import Builders, Formula, Function, Sparse
 from symgrad.run.kernel import Kernel, Plan
 from symgrad.run.loop import Loop, LoopLayout
 from symgrad.run.plans import PLANS, output_names, plan
@@ -71,7 +71,7 @@ def compile(
 
 def make_function(formula: Formula) -> Function:
     """The Function of a formula: what :func:`compile` returns, and what unpickling calls."""
-    return Function(formula, Builders(plan, build, make_function, _gradient_formulas, _source, _jit))
+    return Function(formula, Builders(plan, build, make_function, _gradient_formulas, _source, _jit, _formula_constraints, _sparse))
 
 
 def build(formula: Formula, plan: Plan, lower: Lowering | None = None) -> Kernel:
@@ -259,6 +259,10 @@ def _constraints(formula: Formula, plan: Plan) -> list[Constraint]:
     return list(dict.fromkeys(found))
 
 
+def _formula_constraints(formula: Formula) -> list[Constraint]:
+    return _constraints(formula, PLANS["value"](formula))
+
+
 def _cost(before: Mapping[str, Expr], after: Mapping[str, Expr]) -> dict[str, Any]:
     from symgrad.simplify.cost import count
 
@@ -347,3 +351,9 @@ def _jit(formula: Formula, plan: Plan) -> Callable[..., Any]:
     from symgrad.run.jit import make_jit
 
     return make_jit(_program(formula, plan), plan, formula.dtype, formula.fastmath, _constraints(formula, plan))
+
+
+def _sparse(formula: Formula, kind: str, builders: Builders) -> Sparse:
+    from symgrad.run.sparse import SparseCall  # with the machinery of patterns and colours: only when asked for
+
+    return SparseCall(formula, kind, builders)

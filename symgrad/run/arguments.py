@@ -24,8 +24,6 @@ Array = np.ndarray[Any, Any]
 # Keywords with a meaning of their own: an input of this name can only be given by position.
 POSITIONAL_ONLY = ("v", "out", "sparse")
 
-_LATER = {"sparse": "a sparse result"}
-
 
 class Signature:
     """The inputs of a function, in the order of positional calls; ``checks``: what shape rules left to the call."""
@@ -49,10 +47,6 @@ class Signature:
             raise TypeError(f"{self.name}() takes {_counted(len(self.inputs))}, {len(args)} were given: {self}")
         values = dict(enumerate(args))
         for name, value in keywords.items():
-            if name in _LATER:
-                if name == "sparse" and value is False:
-                    continue
-                raise TypeError(f"{self.name}({name}=…), {_LATER[name]}, is not available yet: {self}")
             position = self._position.get(name)
             if position is None:
                 raise TypeError(f"{self.name}() has no argument {name!r}: {self}")

@@ -6,11 +6,12 @@ import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from symgrad import dims
+from symgrad.dims import Constraint
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr
 from symgrad.run import engine
@@ -56,6 +57,16 @@ class Builders:
     formulas: Callable[[Formula], Any]
     source: Callable[[Formula, str], str]
     jit: Callable[[Formula, Plan], Callable[..., Any]]
+    checks: Callable[[Formula], Sequence[Constraint]]
+    sparse: Callable[[Formula, str, Builders], Sparse]
+
+
+class Sparse(Protocol):
+    """A way of calling a formula for sparse matrices."""
+
+    kernels: dict[str, Kernel]
+
+    def __call__(self, args: Sequence[Any], keywords: Mapping[str, Any]) -> Any: ...
 
 
 def nest_map(nest: Nest, function: Callable[[Any], Any]) -> Any:
@@ -76,8 +87,8 @@ class Call:
     """
 
     __slots__ = (
-        "__call__", "__weakref__", "_builders", "_formula", "_kind", "_made", "_mapped", "_points", "_strict",
-        "kernel", "plan", "signature",
+        "__call__", "__weakref__", "_builders", "_formula", "_kind", "_made", "_mapped", "_points", "_sparse",
+        "_strict", "kernel", "plan", "signature",
     )  # fmt: skip
 
     if TYPE_CHECKING:
@@ -89,6 +100,7 @@ class Call:
     ) -> None:
         self._formula, self._kind, self._builders, self._made, self._points = formula, kind, builders, made, points
         self._mapped: Call | None = None
+        self._sparse: Sparse | None = None
         self.kernel: Kernel | None = None
         self.plan: Plan | None = None
         self.signature: Signature | None = None
@@ -124,11 +136,24 @@ class Call:
         self.__call__ = builtin  # type: ignore[method-assign]
         self._made(builtin)
 
-    def _first_call(self, *args: Any, **keywords: Any) -> Any:
+    def _first_call(self, *args: Any, sparse: Any = False, **keywords: Any) -> Any:
+        if sparse is not False:
+            return self._sparse_matrix(sparse, args, keywords)
         return self.make().__call__(*args, **keywords)
 
-    def _convert_and_call(self, *args: Any, out: Any = None, **keywords: Any) -> Any:
-        """What the entry does not take: arguments to be converted, mapped over, or refused."""
+    def _sparse_matrix(self, sparse: Any, args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+        if self._sparse is None:
+            if self._kind not in _SPARSE:
+                raise TypeError(f"sparse={sparse!r}: an option of f.jacobian and f.hessian; an input of that name is given by position")
+            self._sparse = self._builders.sparse(self._formula, self._kind, self._builders)
+        if sparse is not True:
+            raise TypeError(f"f.{self._kind}(sparse={sparse!r}): True or False; an input of that name is given by position")
+        return self._sparse(args, keywords)
+
+    def _convert_and_call(self, *args: Any, out: Any = None, sparse: Any = False, **keywords: Any) -> Any:
+        """What the entry does not take: arguments to be converted, mapped over, or refused; another kind of result."""
+        if sparse is not False:
+            return self._sparse_matrix(sparse, args, keywords if out is None else {**keywords, "out": out})
         assert self.signature is not None
         values = self.signature.convert(self.signature.bind(args, keywords))
         if not self.signature.any_array and any(v.ndim for v in values):
@@ -256,6 +281,7 @@ class Cost:
 
 
 _ATTRIBUTE = {"value": "__call__"}  # kinds of call that a Function has under another name
+_SPARSE = ("jacobian", "hessian")  # kinds of call that take sparse=True
 _GIVEN_AWAY = ("value", "grad", "value_and_grad", "jacobian", "hessian")  # as built-ins, once they are compiled
 
 
@@ -387,6 +413,8 @@ class Function:
         for name, call in self._calls.items():
             if call.kernel is not None:
                 found[name] = call.kernel
+            if call._sparse is not None:
+                found.update({f"{way}, sparse": kernel for way, kernel in call._sparse.kernels.items()})
             if call._mapped is not None and call._mapped.kernel is not None:
                 found[f"{name} over arrays"] = call._mapped.kernel
         return found

@@ -12,7 +12,7 @@ from symgrad.expr import symbol as make_symbol
 from symgrad.run.function import Formula, nest_map
 from symgrad.run.kernel import Plan
 
-__all__ = ["PLANS", "output_names", "plan"]
+__all__ = ["PLANS", "fresh_name", "only_scalar", "output_names", "plan", "stable_outputs"]
 
 POINTS = "points"  # the axis of a formula of scalars that is called with arrays
 
@@ -31,20 +31,20 @@ def _value(formula: Formula) -> Plan:
 
 
 def _grad(formula: Formula) -> Plan:
-    _only_scalar(formula, "grad")
+    only_scalar(formula, "grad")
     names = _wrt_names(formula, "d_")
 
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import grad
 
-        return dict(zip(names, grad(_stable(formula)[0], list(formula.wrt), simplify=formula.simplify)))
+        return dict(zip(names, grad(stable_outputs(formula)[0], list(formula.wrt), simplify=formula.simplify)))
 
     outputs = [(n, "real", w.shape) for n, w in zip(names, formula.wrt)]
     return Plan("grad", formula.inputs, tuple(outputs), nest_map(formula.targets, names.__getitem__), derive)
 
 
 def _value_and_grad(formula: Formula) -> Plan:
-    _only_scalar(formula, "value_and_grad")
+    only_scalar(formula, "value_and_grad")
     value, gradient = _value(formula), _grad(formula)
     both = (*value.outputs, *gradient.outputs)
     return Plan("value_and_grad", formula.inputs, both, (value.result, gradient.result), lambda: {**value.derive(), **gradient.derive()})
@@ -57,7 +57,7 @@ def _jacobian(formula: Formula) -> Plan:
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import jacobian
 
-        found = [jacobian(y, list(formula.wrt), simplify=formula.simplify) for y in _stable(formula)]
+        found = [jacobian(y, list(formula.wrt), simplify=formula.simplify) for y in stable_outputs(formula)]
         return {name: found[i][k] for (i, k), name in table.items()}
 
     outputs = [(name, "real", formula.outputs[i].shape + formula.wrt[k].shape) for (i, k), name in table.items()]
@@ -66,14 +66,14 @@ def _jacobian(formula: Formula) -> Plan:
 
 
 def _hessian(formula: Formula) -> Plan:
-    _only_scalar(formula, "hessian")
+    only_scalar(formula, "hessian")
     names = _wrt_names(formula, "d_")
     table = {(i, k): f"{a}_{b}" for i, a in enumerate(names) for k, b in enumerate(names)}
 
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import hessian
 
-        found = hessian(_stable(formula)[0], list(formula.wrt), simplify=formula.simplify)
+        found = hessian(stable_outputs(formula)[0], list(formula.wrt), simplify=formula.simplify)
         return {name: found[i][k] for (i, k), name in table.items()}
 
     outputs = [(name, "real", formula.wrt[i].shape + formula.wrt[k].shape) for (i, k), name in table.items()]
@@ -82,23 +82,23 @@ def _hessian(formula: Formula) -> Plan:
 
 
 def _hvp(formula: Formula) -> Plan:
-    _only_scalar(formula, "hvp")
+    only_scalar(formula, "hvp")
     names, taken = _wrt_names(formula, "d_"), {s.name for s in formula.inputs}
     directions = []
     for k, node in enumerate(formula.wrt):
-        name = _fresh("v." + (node.name if node.op.name == "symbol" else f"node{k}"), taken)
+        name = fresh_name("v." + (node.name if node.op.name == "symbol" else f"node{k}"), taken)
         directions.append(make_symbol(name, node.shape))
 
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import hvp
 
-        return dict(zip(names, hvp(_stable(formula)[0], list(formula.wrt), directions, simplify=formula.simplify)))
+        return dict(zip(names, hvp(stable_outputs(formula)[0], list(formula.wrt), directions, simplify=formula.simplify)))
 
     outputs = [(n, "real", w.shape) for n, w in zip(names, formula.wrt)]
     return Plan("hvp", (*formula.inputs, *directions), tuple(outputs), nest_map(formula.targets, names.__getitem__), derive)
 
 
-def _stable(formula: Formula) -> Sequence[Expr]:
+def stable_outputs(formula: Formula) -> Sequence[Expr]:
     """What is differentiated: the formula after the stability rewrites, so that ``1/(1 + exp(-x))`` has the gradient of
     sigmoid, finite where the quotient overflows. As written where the derivative by one of its inner nodes is wanted."""
     if not formula.simplify or any(node.op.name != "symbol" for node in formula.wrt):
@@ -130,7 +130,7 @@ def _over_points(single: Plan) -> Plan:
     return Plan(single.kind, tuple(stacked.values()), outputs, single.result, derive, points=True)
 
 
-def _only_scalar(formula: Formula, kind: str) -> Expr:
+def only_scalar(formula: Formula, kind: str) -> Expr:
     y = formula.outputs[0]
     if len(formula.outputs) > 1 or formula.structure != 0 or y.shape:
         what = f"has shape {dims.format_shape(y.shape)}" if formula.structure == 0 else f"has {len(formula.outputs)} parts"
@@ -145,15 +145,15 @@ def output_names(formula: Formula, structure: Any, outputs: Sequence[Expr]) -> l
         wanted = [key if isinstance(key, str) and key.isidentifier() else f"value{k}" for k, key in enumerate(structure)]
     else:
         wanted = ["value"] if len(outputs) == 1 else [f"value{k}" for k in range(len(outputs))]
-    return [_fresh(name, taken) for name in wanted]
+    return [fresh_name(name, taken) for name in wanted]
 
 
 def _wrt_names(formula: Formula, prefix: str) -> list[str]:
     taken = {s.name for s in formula.inputs} | {"value"}
-    return [_fresh(prefix + (w.name if "name" in w.params else f"node{k}"), taken) for k, w in enumerate(formula.wrt)]
+    return [fresh_name(prefix + (w.name if "name" in w.params else f"node{k}"), taken) for k, w in enumerate(formula.wrt)]
 
 
-def _fresh(name: str, taken: set[str]) -> str:
+def fresh_name(name: str, taken: set[str]) -> str:
     while name in taken:
         name += "_"
     taken.add(name)
