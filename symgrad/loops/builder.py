@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -50,18 +51,13 @@ class Builder:
         self._counter += 1
         return Value(self._counter, kind, lanes)
 
-    def __getattr__(self, name: str) -> Callable[..., Value]:
-        op = name.rstrip("_")
-        if op not in INSTRUCTIONS:
-            raise AttributeError(f"no instruction named {op!r}: see symgrad/loops/instructions.py")
-
-        def emit(*args: Any, **params: Any) -> Value:
-            return self.op(op, *args, **params)
-
-        return emit
+    def __getattr__(self, name: str) -> Callable[..., Value]:  # the instructions' methods stand below
+        raise AttributeError(f"no instruction named {name!r}: see symgrad/loops/instructions.py")
 
     def op(self, name: str, *args: Operand, **params: Any) -> Value:
         """Writes one instruction, operands converted to what it takes."""
+        if name in _OF_REALS and (reals := _scalar_reals(args)) is not None:
+            return self._let("real", 1, name, reals, params)
         rule = INSTRUCTIONS[name].kind
         lanes = max((a.lanes for a in args if isinstance(a, Value)), default=1)
         kinds = [kind_of(a) for a in args]
@@ -208,6 +204,39 @@ class Builder:
 
     def comment(self, text: str) -> None:
         self.body.append(Comment(text))
+
+
+def _instruction(name: str) -> Callable[..., Value]:
+    def emit(self: Builder, *args: Any, **params: Any) -> Value:
+        return self.op(name, *args, **params)
+
+    return emit
+
+
+for _name in INSTRUCTIONS:
+    _method = f"{_name}_" if keyword.iskeyword(_name) else _name
+    if not hasattr(Builder, _method):
+        setattr(Builder, _method, _instruction(_name))
+
+_OF_REALS = frozenset(name for name, rule in INSTRUCTIONS.items() if rule.kind in ("real", "same")) - {"to_real"}
+
+
+def _scalar_reals(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The operands of an instruction on real scalars, the usual case, without asking what each must become; else ``None``."""
+    numbers = False
+    for a in args:
+        if a.__class__ is Value:
+            if a.kind != "real" or a.lanes != 1:
+                return None
+        elif a.__class__ is int or a.__class__ is float:
+            numbers = True
+        else:
+            return None
+    if not numbers:
+        return args
+    if not any(a.__class__ is Value for a in args):
+        return None
+    return tuple([a if a.__class__ is Value else float(a) for a in args])
 
 
 def _number(number: Any, kind: str) -> bool | int | float:

@@ -1,4 +1,8 @@
-"""The records of a loop program: values, registers, buffers, indices, statements, the program itself."""
+"""The records of a loop program: values, registers, buffers, indices, statements, the program itself.
+
+A formula of 100,000 operations is several hundred thousand values and statements, so these have slots and are not
+``frozen``, which would triple the price of making one; nobody changes them all the same.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from symgrad import dims
 from symgrad.dims import Dim, Shape
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Value:
     """An SSA value: made by one statement, visible in the rest of its block and the blocks inside."""
 
@@ -82,7 +86,7 @@ class Index:
         return Index(tuple((v, dims.multiply(c, factor)) for v, c in self.terms), dims.multiply(self.offset, factor))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Let:
     """``value = op(*args, **params)``; args are values, numbers, or a register for "read"."""
 
@@ -92,7 +96,7 @@ class Let:
     params: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Load:
     """``value.lanes`` consecutive elements; lanes that ``mask`` switches off read as zero and touch no memory."""
 
@@ -102,7 +106,7 @@ class Load:
     mask: Value | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Store:
     """Writes ``value.lanes`` consecutive elements (a Python number: one)."""
 

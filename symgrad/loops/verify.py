@@ -62,7 +62,7 @@ def verify(program: Program) -> None:
 class _Verifier:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.path: list[str] = []
+        self.path: list[tuple[str, int, Statement]] = []  # from the outermost block inwards
         self.values: set[Value] = set()  # in scope
         self.ever: set[Value] = set()
         self.registers: set[Register] = set()
@@ -71,7 +71,8 @@ class _Verifier:
         self.buffers = frozenset((*program.arguments, *program.scratch))
 
     def refuse(self, message: str) -> NoReturn:
-        place = f", {''.join(self.path)}" if self.path else ""
+        steps = [f"{label}[{position}] ({type(statement).__name__})" for label, position, statement in self.path]
+        place = f", {'.'.join(steps)}" if steps else ""
         raise ValueError(f"loop program {self.program.name!r}{place}: {message}")
 
     def require(self, condition: bool, message: str) -> None:
@@ -99,26 +100,23 @@ class _Verifier:
 
     def block(self, body: list[Statement], label: str) -> None:
         values, registers, names = set(self.values), set(self.registers), self.names
-        self.path.append("")
+        path, depth = self.path, len(self.path)
         for position, statement in enumerate(body):
-            self.path[-1] = f"{'.' if len(self.path) > 1 else ''}{label}[{position}]"
-            check = _CHECKS.get(type(statement))
+            path[depth:] = [(label, position, statement)]
+            check = _CHECKS.get(statement.__class__)
             if check is None:
                 self.refuse(f"{type(statement).__name__} is no statement")
-            self.path.append(f" ({type(statement).__name__})")
-            length = len(self.path)
             check(self, statement)
-            assert len(self.path) == length
-            self.path.pop()
-        self.path.pop()
+        del path[depth:]
         self.values, self.registers, self.names = values, registers, names
 
     # --- parts of statements ---
 
     def new(self, value: Value) -> None:
+        lanes = value.lanes
         if value.kind not in KINDS:
             self.refuse(f"{value} has the unknown kind {value.kind!r}")
-        if value.lanes < 1 or value.lanes & (value.lanes - 1):
+        if lanes < 1 or lanes & (lanes - 1):
             self.refuse(f"{value} has {value.lanes} lanes: not a power of two")
         if value in self.ever:
             self.refuse(f"{value} is defined twice")
@@ -182,9 +180,20 @@ class _Verifier:
             self.refuse(f"{s.op} takes {arity} operands, not {len(s.args)}")
         if rule.kind == "any" or rule.arity == 0:
             self.special(s)
-        else:
+        elif s.params or s.op not in _PLAIN or not self.are_reals(s):
             self.arithmetic(s, rule.kind)
         self.new(s.value)
+
+    def are_reals(self, s: Let) -> bool:
+        """Whether a real value is made of real ones, as nearly always; if not, :meth:`arithmetic` knows what is wrong."""
+        value = s.value
+        for a in s.args:
+            if a.__class__ is Value:
+                if a.kind != "real" or a.lanes != value.lanes or a not in self.values:
+                    return False
+            elif a.__class__ is not float:
+                return False
+        return value.kind == "real"
 
     def arithmetic(self, s: Let, rule: str) -> None:
         kind, lanes = s.value.kind, s.value.lanes
@@ -346,6 +355,9 @@ class _Verifier:
     def comment(self, s: Comment) -> None:
         self.require(isinstance(s.text, str), "the text is no str")
 
+
+# Instructions that make reals of reals, without parameters.
+_PLAIN = {name for name, rule in INSTRUCTIONS.items() if rule.kind in ("real", "same")} - {"to_real", "powi", "polygamma"}
 
 _CHECKS: dict[type, Any] = {
     Let: _Verifier.let, Load: _Verifier.load, Store: _Verifier.store, Gather: _Verifier.gather, Scatter: _Verifier.scatter,
