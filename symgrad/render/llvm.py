@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 
 from symgrad.loops import Buffer, Program
 from symgrad.render.llvm_body import TOO_LARGE, Body, Context, memory_type, quoted
 from symgrad.render.llvm_instructions import HANDLERS
+from symgrad.render.processor import host_lanes
 
 __all__ = ["OUT_OF_MEMORY", "TOO_LARGE", "emit_kernel", "host_lanes", "kernel_text"]
 
@@ -42,13 +43,6 @@ class _TextFunction(ir.Function):  # type: ignore[misc]  # llvmlite has no types
     @property
     def is_declaration(self) -> bool:
         return False
-
-
-def host_lanes(dtype: str) -> int:
-    """The number of ``dtype`` elements in a SIMD register of this machine."""
-    features = binding.get_host_cpu_features()
-    width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-    return width // (8 if dtype == "float64" else 4)
 
 
 def kernel_text(program: Program, *, dtype: str, fastmath: bool = False) -> str:
@@ -100,8 +94,8 @@ def emit_kernel(
     heap = [b for b in scratch if b not in stacked]
     parameters = [f"ptr noalias {'readonly ' if b.role in ('input', 'constant') else ''}{body.buffers[b]}" for b in program.arguments]
     parameters += [f"ptr noalias {body.buffers[b]}" for b in heap] + [f"i64 {body.sizes[s]}" for s in program.sizes]
-    inline = "noinline " if body.has_loops or len(body.lines) > INLINED else ""
-    inner = body.text(f"define internal i32 {quoted(body.name)}({', '.join(parameters)}) {inline}nounwind")
+    inline = "noinline" if body.has_loops or len(body.lines) > INLINED else "alwaysinline"
+    inner = body.text(f"define internal i32 {quoted(body.name)}({', '.join(parameters)}) {inline} nounwind")
     outer = _entry(context, program, body, heap, blas_threads)
     signature = ir.FunctionType(ir.IntType(32), [ir.IntType(8).as_pointer().as_pointer(), ir.IntType(64).as_pointer()])
     function = _TextFunction(module, signature, name)

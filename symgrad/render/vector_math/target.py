@@ -6,9 +6,8 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
-from functools import cache
 
-from llvmlite import binding
+from symgrad.render.processor import has
 
 __all__ = ["Target", "host"]
 
@@ -26,18 +25,8 @@ def host() -> Target:
 
     An instruction that the compiler does not know to be there ends the process, so this says no more than numba's settings allow.
     """
-    config = sys.modules.get("numba.core.config")
-    if config is not None:
-        other, vectors = bool(config.CPU_NAME or config.CPU_FEATURES), bool(config.ENABLE_AVX)
-    else:  # what it will read when it is imported
-        other = "NUMBA_CPU_NAME" in os.environ or "NUMBA_CPU_FEATURES" in os.environ or os.path.exists(".numba_config.yaml")
-        vectors = os.environ.get("NUMBA_ENABLE_AVX", "1") != "0"
-    return Target() if other or not vectors else _processor()
-
-
-@cache
-def _processor() -> Target:
+    if "numba.core.config" not in sys.modules and os.path.exists(".numba_config.yaml"):  # which it will read when it is imported
+        return Target()
     if platform.machine().lower() in ("aarch64", "arm64"):
         return Target(fused=True)
-    features = binding.get_host_cpu_features()
-    return Target(fused=bool(features.get("fma")), avx512=bool(features.get("avx512f") and features.get("avx512vl")))
+    return Target(fused=has("fma"), avx512=has("avx512f") and has("avx512vl"))
