@@ -249,6 +249,22 @@ class Values(Allocation):
         assert result is not None
         return result
 
+    def emit_scalars(self, nodes: Sequence[Expr]) -> None:
+        """Elementwise nodes that are scalars, operands first: straight-line code, one visit a node."""
+        known: dict[Expr, Any] = {}
+        memo, written, here = self.memo[-1], self.written, ()
+        for node in nodes:
+            values = []
+            for a in node.args:
+                value = known.get(a)
+                if value is None:
+                    value = known[a] = self.value_at(a, here)
+                values.append(value)
+            value = known[node] = memo[node, here] = self._combine(node, values)
+            if node in written:
+                for place in written[node]:
+                    self.store(node, place, here, value)
+
     def _leaf(self, node: Expr, idx: Indices) -> Scalar | None:
         storage = self._stored(node)
         if storage is not None:
@@ -284,5 +300,5 @@ class Values(Allocation):
             self._refuse(outside, f"a label is out of range: with {size} classes, labels are 0 … {dims.subtract(size, 1)}")
         value = node.op.lower(self.b, *values, **node.params)
         if isinstance(value, Value):
-            return self.b.convert(value, node.kind)
+            return value if value.kind == node.kind else self.b.convert(value, node.kind)
         return self.b.constant(value, node.kind)

@@ -91,6 +91,10 @@ class Writer(OuterProducts):
 
     def _emit_nest(self, group: Group) -> None:
         shape: Shape = group.shape
+        if not shape and not group.crossing and all(m.op.family == "elementwise" for m in group.members):
+            with self.scope():
+                self.emit_scalars(group.members)
+            return
         reducing = any(m.op.name in REDUCERS or m.op.name == "contract" for m in group.members)
         if not reducing and self._is_flat(group):
             total = dims.total(shape)
