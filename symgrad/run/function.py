@@ -356,11 +356,15 @@ class Function:
 
     def hvp(self, *args: Any, v: Any, out: Any = None, **keywords: Any) -> Any:
         """The Hessian times ``v``, which is structured like ``wrt``; so is the result, and ``out``."""
-        call = self._calls["hvp"].make()
-        assert call.signature is not None
-        given = _like_targets(self.formula, v)
-        own = Signature("f.hvp", call.signature.inputs[: len(self.inputs)])
-        return call(*own.bind(args, keywords), *given, out=out)
+        call = self._calls["hvp"]
+        if call.kernel is None:
+            call.make()
+        given: Sequence[Any] = args
+        if keywords or len(args) != len(self.formula.inputs):
+            assert call.signature is not None
+            given = Signature("f.hvp", call.signature.inputs[: len(self.formula.inputs)]).bind(args, keywords)
+        directions = _like_targets(self.formula, v)
+        return call(*given, *directions) if out is None else call(*given, *directions, out=out)
 
     @property
     def formulas(self) -> Any:
@@ -437,13 +441,13 @@ class Function:
 def _like_targets(formula: Formula, v: Any) -> list[Any]:
     """The parts of ``v`` in the order of ``wrt``."""
     targets = formula.targets
-    names = [w.name if w.op.name == "symbol" else f"#{k}" for k, w in enumerate(formula.wrt)]
     if isinstance(targets, dict):
-        if not isinstance(v, Mapping) or set(v) != set(targets):
+        if not isinstance(v, Mapping) or v.keys() != targets.keys():
             raise TypeError(f"v is structured like wrt: a dict with the keys {', '.join(targets)}")
         return [v[key] for key in targets]
     if isinstance(targets, tuple):
         if not isinstance(v, (tuple, list)) or len(v) != len(targets):
+            names = [w.name if w.op.name == "symbol" else f"#{k}" for k, w in enumerate(formula.wrt)]
             raise TypeError(f"v is structured like wrt: {len(targets)} arrays, for {', '.join(names)}")
         return list(v)
     return [as_array(v, "v", formula.dtype)]
