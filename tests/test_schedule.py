@@ -51,6 +51,7 @@ CASES: dict[str, dict[str, Expr]] = {
     "whole numbers": {"a": label * 2 + 1, "b": label // 2, "c": label % 3, "d": (label * label).sum(), "e": label / 2},
     "handed through": {"a": s * 2, "b": s, "c": sg.constant(3.0), "d": x},
     "constants": {"a": sg.constant(np.arange(100.0)), "b": (np.arange(100.0) * s).sum()},
+    "handed out twice": {"a": (z * z).sum(0), "b": (z * z).sum(0), "c": (z * z).sum(0) * 2},
     "one column": {"a": sg.tanh(t[:, None]).sum(), "b": sg.tanh(x[:, :1]).sum(), "c": (t[:, None] * x).sum(0)},
 }  # fmt: skip
 RNG = np.random.default_rng(0)
@@ -125,7 +126,7 @@ def test_sums_of_outer_products(lanes: int) -> None:
                 np.testing.assert_allclose(got[key], reference, rtol=1e-12, atol=1e-12, err_msg=f"{key}, {rows} x {columns}, n = {n}")
 
 
-@pytest.mark.parametrize("name", ["two passes over the batch", "two passes, axes kept", "any and all", "products", "one column"])
+@pytest.mark.parametrize("name", ["two passes over the batch", "two passes, axes kept", "any and all", "products", "one column", "handed out twice"])
 def test_more_samples_than_a_chunk_and_none(name: str) -> None:
     outputs = CASES[name]
     program, _ = schedule(expand(outputs), lanes=8, mode="tile")

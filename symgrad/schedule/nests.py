@@ -82,7 +82,11 @@ class Nests(Values):
             if whole != 0:
                 with self.b.loop(0, whole, step) as variable, self.scope():
                     descend(depth + 1, {**chosen, axis: [Index.of(variable) + u for u in range(step)]})
-            if whole != extent:
+            if isinstance(extent, int) and isinstance(whole, int):
+                if whole != extent:
+                    with self.scope():
+                        descend(depth + 1, {**chosen, axis: [Index((), u) for u in range(whole, extent)]})
+            elif whole != extent:
                 with self.b.loop(whole, extent) as variable, self.scope():
                     descend(depth + 1, {**chosen, axis: [Index.of(variable)]})
 

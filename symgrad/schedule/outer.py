@@ -22,7 +22,7 @@ from symgrad.schedule.storage import Storage, row_major
 
 __all__ = ["OuterProducts"]
 
-LANE_SUM = 2.8  # instructions, shuffles and additions, that one sum across lanes costs when a vector of them is made at once
+LANE_SUM = 2.8  # instructions, shuffles and additions, of a lane of the vector that many sums across lanes make together
 
 
 class OuterProducts(Reductions):
@@ -66,7 +66,7 @@ class OuterProducts(Reductions):
                 return False
             width = int(node.shape[-1])
             vectors = -(-width // self.lanes)
-            across += size * (inner * steps + LANE_SUM)
+            across += size * inner * steps + size // width * vectors * self.lanes * LANE_SUM
             along += size // width * vectors * inner * samples
             if (group.section, operand) not in turned:
                 turned.add((group.section, operand))

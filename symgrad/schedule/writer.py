@@ -18,22 +18,26 @@ from symgrad.schedule.values import Indices, Scalar
 
 __all__ = ["Writer"]
 
-MAX_BLOCK_LANES = 8  # accumulators of a register block where the lanes run along an output axis
 WIDE_BYTES = 64  # vectors of this size come with 32 registers, others with 16
-MAX_BLOCK_NARROW = 12  # accumulators that 16 registers have room for
+WIDE_BLOCK, NARROW_BLOCK = 12, 8  # accumulators of a register block where the lanes run along an output axis
 MAX_BLOCK_REDUCED = 16  # where they run along the summed axis (4 x 4: 8 loads for 16 fused multiply-adds)
+LATENCY = 5  # additions that must be under way to keep the processor busy
+BLOCK_COST = 1.5  # what a round of a block costs beside its additions: a load, counting
+REST_COST = 4.0  # a last, smaller block is more code
 
 
 def pick_block(extent: Dim, limit: int) -> int:
-    """How many neighbours along an axis are computed together: all, a divisor, or as many as fit."""
+    """How many neighbours along an axis are computed together: all, or what leaves few and not too small blocks."""
     if not isinstance(extent, int):
         return min(4, limit)
     if extent <= limit:
         return max(extent, 1)
-    for size in range(limit, limit // 2, -1):
-        if extent % size == 0:
-            return size
-    return limit
+
+    def cost(size: int) -> float:
+        whole, rest = divmod(extent, size)
+        return whole * (max(size, LATENCY) + BLOCK_COST) + (max(rest, LATENCY) + BLOCK_COST + REST_COST if rest else 0.0)
+
+    return min(range(limit, 0, -1), key=cost)
 
 
 class Writer(OuterProducts):
@@ -109,17 +113,17 @@ class Writer(OuterProducts):
         blocks = [1] * len(shape)
         if reducing:
             free = [k for k in range(len(shape)) if k != lane and shape[k] != 1]
-            limit = MAX_BLOCK_LANES if lane is not None else MAX_BLOCK_REDUCED
+            limit = self._registers() if lane is not None else MAX_BLOCK_REDUCED
             if any(m.op.name == "contract" for m in group.members):
-                if group.crossing and free and self._divides(shape[free[-1]]):
-                    blocks[free[-1]] = self.lanes
+                if group.crossing and free:
+                    blocks[free[-1]] = self._sum_block(shape[free[-1]])
                 elif len(free) >= 2 and (lane is None or group.batched is None):
                     blocks[free[-2]] = pick_block(shape[free[-2]], 4)
                     blocks[free[-1]] = pick_block(shape[free[-1]], max(1, limit // blocks[free[-2]]))
                 elif free:
-                    blocks[free[-1]] = pick_block(shape[free[-1]], MAX_BLOCK_LANES)
+                    blocks[free[-1]] = pick_block(shape[free[-1]], limit)
             elif free and group.crossing:
-                blocks[free[-1]] = self.lanes if self._divides(shape[free[-1]]) else pick_block(shape[free[-1]], 4)
+                blocks[free[-1]] = self._sum_block(shape[free[-1]])
         padded = group.batched is not None
         self.nest(shape, blocks, lane, padded, lambda points: self._members(group, points))
 
@@ -129,9 +133,17 @@ class Writer(OuterProducts):
         self.turn_operands(group)
         blocks = [1] * len(shape)
         if len(shape) > 1:
-            blocks[-2] = pick_block(shape[-2], MAX_BLOCK_REDUCED if self.lanes * self.itemsize >= WIDE_BYTES else MAX_BLOCK_NARROW)
+            blocks[-2] = pick_block(shape[-2], 2 * NARROW_BLOCK if self._registers() > NARROW_BLOCK else NARROW_BLOCK)
         with self.lanes_along_outputs():
             self.nest(shape, blocks, len(shape) - 1, False, lambda points: self._members(group, points))
+
+    def _registers(self) -> int:
+        """Accumulators of a register block whose lanes run along an output axis: most of the registers."""
+        return WIDE_BLOCK if self.lanes * self.itemsize >= WIDE_BYTES else NARROW_BLOCK
+
+    def _sum_block(self, extent: Dim) -> int:
+        """Sums over the batch that are added up across lanes together: a vector of them, or nearly."""
+        return self.lanes if self._divides(extent) else pick_block(extent, max(self.lanes, 4))
 
     def _divides(self, extent: Dim) -> bool:
         return isinstance(extent, int) and extent % self.lanes == 0 and self.lanes > 1
@@ -143,16 +155,15 @@ class Writer(OuterProducts):
                 continue
             if node.op.name in REDUCERS or node.op.name == "contract":
                 self._emit_reduction(node, points)
+            joined = self.plan is not None and node in self.plan.crossing and not self._single_chunk()
             for idx in points:
                 value = self.value_at(node, idx)
                 for place in self.written.get(node, ()):
-                    if node in (self.plan.crossing if self.plan else ()) and not self._single_chunk():
-                        value = self._accumulated(node, place, idx, value)
-                    self.store(node, place, idx, value)
+                    self.store(node, place, idx, self._accumulated(node, place, idx, value) if joined else value)
 
     def _sums_together(self, group: Group, node: Expr, points: list[Indices]) -> bool:
-        """Whether a register block is a vector of sums over the batch, neighbours in memory."""
-        if not group.crossing or group.outer or not len(points) == self.lanes > 1:
+        """Whether a register block is a vector of sums over the batch, or most of one, neighbours in memory."""
+        if not group.crossing or group.outer or not (len(points) == self.lanes > 1 or 2 < len(points) < self.lanes):
             return False
         if node.op.name not in ("sum", "contract") or node.kind == "boolean":
             return False
@@ -163,12 +174,15 @@ class Writer(OuterProducts):
         return True
 
     def _emit_sums(self, node: Expr, points: list[Indices]) -> None:
-        """As many sums over the batch as there are lanes: added up across lanes together, stored as one vector."""
-        sums = self.b.reduce_each(self._accumulate(node, points))
+        """Sums over the batch, added up across lanes together, stored as one vector."""
+        b, missing = self.b, self.lanes - len(points)
+        zeros = [b.constant(0.0 if node.kind == "real" else 0, node.kind, self.lanes)] * missing
+        sums = b.reduce_each([*self._accumulate(node, points), *zeros])
+        mask = b.less(b.iota(self.lanes), len(points)) if missing else None
         for place in self.written[node]:
             at = self.address(node, place, points[0])
-            total = sums if self._single_chunk() else self.b.add(self.b.load(place.buffer, at, self.lanes), sums)
-            self.b.store(place.buffer, at, total)
+            total = sums if self._single_chunk() else b.add(b.load(place.buffer, at, self.lanes, mask), sums)
+            b.store(place.buffer, at, total, mask)
 
     def _single_chunk(self) -> bool:
         return self.plan is not None and isinstance(self.plan.dim, int) and self.plan.dim <= self.chunk
