@@ -11,6 +11,7 @@ from symgrad.bench.report import as_json, as_markdown, conclusions, plot, table
 
 __all__ = ["bench"]
 
+WIDTH = 110  # of a table in a file or a pipe
 _LISTED = "\n".join(f"{name:13}{'' if w.quick else '(by name) '}{w.summary}" for name, w in WORKLOADS.items())
 _HELP = f"""Time symgrad and its peers at the same work.
 
@@ -39,6 +40,8 @@ def bench(
     notes = Console(stderr=True)
     reports = run(names, peers, full, lambda line: notes.print(f"[dim]{line}[/dim]", highlight=False))
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     for report in reports:
         console.print(table(report))
         for line in conclusions(report):

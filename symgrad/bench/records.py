@@ -24,7 +24,7 @@ class Contestant:
 
     run      does the unit of work so many times, from the same start each time; a clock around it is divided by the count
     result   what all contestants must agree on before they are timed: numbers or arrays, or a dict of them, of which
-             the keys that two contestants share are compared
+             the keys that two contestants share are compared; ``None``: a part of the work, or a rate, with no result
     compile  seconds from expression to first result
     measure  where a clock around ``run`` would be wrong: does one unit and returns the quantity
     count    a fixed count for ``run``; otherwise one is found that takes the case's ``turn``
@@ -60,8 +60,8 @@ class Case:
     moved: float = 0.0
     contestants: tuple[str, ...] = ()
     bars: tuple[Bar, ...] = ()
-    rounds: int = 9
-    turn: float = 0.02  # seconds
+    rounds: int = 25
+    turn: float = 0.008  # seconds
 
 
 @dataclass
@@ -98,7 +98,8 @@ class CaseResult:
         """``of`` as a multiple of ``to``: the median over the rounds, each of which the two spent beside each other."""
         if of not in self.timings or to not in self.timings:
             return None
-        return float(np.median(np.divide(self.timings[of].values, self.timings[to].values)))
+        # A slow contestant sits out the later rounds.
+        return float(np.median([a / b for a, b in zip(self.timings[of].values, self.timings[to].values)]))
 
     def share(self, name: str = OURS) -> float | None:
         """The share of the machine's peak, of the rate that bounds the work: arithmetic or memory."""

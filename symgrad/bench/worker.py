@@ -93,7 +93,8 @@ class Remote:
 
     def __init__(self, module: str, name: str, threads: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "symgrad.bench.worker", module, name, ",".join(map(str, cores(threads)))],
+            [sys.executable, "-c", f"from {__name__} import serve; serve(*__import__('sys').argv[1:])",
+             module, name, ",".join(map(str, cores(threads)))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(threads),
         )  # fmt: skip
 
@@ -156,7 +157,3 @@ def serve(module: str, name: str, pinned: str) -> None:
         except Exception as error:  # whatever a library raises is an answer: the others go on
             answer = False, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         _send(answers, answer)
-
-
-if __name__ == "__main__":
-    serve(*sys.argv[1:])
