@@ -203,16 +203,39 @@ def test_the_dense_one_is_not_compiled_for_it() -> None:
     assert "hessian" not in f.timings.parts and any("sparse" in name for name in f.timings.parts)
 
 
-def test_jacobians_by_columns_and_by_rows() -> None:
+def test_kinds_of_products() -> None:
+    """Derivatives along ones by the ways in which x is read; where they do not tell all apart, products with colours."""
+    X = sg.symbol("X", ("n", 3))
     residuals = sg.stack([x[1:] - x[:-1] ** 2, 1 - x[:-1]], axis=1)
-    wide = sg.concatenate([sg.sum(x * x)[None], 3 * x[:2]])  # a row of all: two colours by rows
-    f, g = sg.compile(residuals, wrt=x), sg.compile(wide, wrt=[x])
-    at = RNG.normal(size=12)
-    J = f.jacobian(at, sparse=True)
-    assert J.shape == (22, 12) and J.nnz == 33
-    assert_same(J, f.jacobian(at))
-    assert_same(g.jacobian(at, sparse=True), g.jacobian(at))
-    assert [list(h._calls["jacobian"]._sparse.kernels) for h in (f, g)] == [["jacobian by columns"], ["jacobian by rows"]]
+    cases = (
+        (residuals, "jacobian", x, "sparse jacobian"), (sg.softmax(X), "jacobian", X, "sparse jacobian by columns"),
+        (sg.concatenate([sg.sum(x * x)[None], 3 * x[:2]]), "jacobian", x, "sparse jacobian by rows"),
+        (ROSENBROCK, "hessian", x, "sparse hessian"), (sg.sum(sg.softmax(X) ** 2), "hessian", X, "sparse hessian by columns"),
+        (sg.sum((x[1:] - x[0]) ** 4), "hessian", x, "sparse hessian by columns"),
+    )  # fmt: skip
+    for expr, kind, wrt, way in cases:
+        f = sg.compile(expr, wrt=wrt)
+        call, at = getattr(f, kind), RNG.normal(size=12).reshape(-1, *wrt.shape[1:])
+        result = call(at, sparse=True)
+        assert_same(result, call(at))
+        assert list(f._calls[kind]._sparse.kernels) == [way]
+    assert sg.compile(residuals, wrt=x).jacobian(np.ones(12), sparse=True).shape == (22, 12)
+
+
+def test_many_terms_an_entry() -> None:
+    """More than are added up one after the other: a vertex that all edges meet in."""
+    ends = sg.symbol("p", "m", integer=True), sg.symbol("q", "m", integer=True)
+    f = sg.compile(sg.sum(sg.sin(x[ends[0]] - x[ends[1]] * x[ends[0]])), inputs=[x, *ends], wrt=x)
+    at = RNG.normal(size=40), np.repeat([3, 7], 39), np.concatenate([np.delete(np.arange(40), 3), np.delete(np.arange(40), 7)])
+    assert_same(f.hessian(*at, sparse=True), f.hessian(*at))
+    assert list(f._calls["hessian"]._sparse.kernels) == ["sparse hessian"]
+
+
+def test_very_many_ways_of_reading() -> None:
+    f = sg.compile(sum(sg.sin(x[j] * x[j + 1]) for j in range(30)), wrt=x)
+    at = RNG.normal(size=31)
+    assert_same(f.hessian(at, sparse=True), f.hessian(at))
+    assert list(f._calls["hessian"]._sparse.kernels) == ["sparse hessian by columns"]
 
 
 def test_structures() -> None:

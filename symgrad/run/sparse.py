@@ -8,9 +8,10 @@ belongs to the sizes of a call (pattern, colours, where each entry stands in the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -19,11 +20,13 @@ import numpy as np
 
 from symgrad import dims
 from symgrad.differentiate import grad
-from symgrad.differentiate.colouring import Compression, compress_hessian, compress_jacobian
+from symgrad.differentiate.accesses import Pair, Reading, assemble, directional, read_accesses
+from symgrad.differentiate.colouring import compress_hessian, compress_jacobian
 from symgrad.differentiate.compressed import column_products, row_products
 from symgrad.differentiate.sparsity import dependencies, index_symbols
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr, symbol, topological
+from symgrad.ops.movement import reshape_to
 from symgrad.run import engine
 from symgrad.run.arguments import Signature
 from symgrad.run.function import Builders, Formula, nest_map
@@ -42,25 +45,58 @@ _KEPT = 8  # templates, for so many different sizes
 class Template:
     """All that is known before the values are.
 
-    products  the built-in that computes them; ``None`` where the matrix has no entries
+    products  the built-in that computes them into arrays; ``None`` where the matrix has no entries
     hidden    its last arguments: colours
-    source    where each entry stands in the products
+    shapes    those of the products
+    levels    for the first so many sums of products their first, second, … terms; ``rest``: further (sums, terms)
+    source    where each entry stands among the sums; ``None``: every sum has one term and stands where its entry does
     blocks    for each block of the result an empty matrix with its indices, and where its entries start and stop
     """
 
-    products: Callable[..., Array] | None
+    products: Callable[..., Any] | None
     hidden: tuple[Any, ...]
-    source: Array
+    shapes: tuple[tuple[int, ...], ...]
+    levels: tuple[Array, ...]
+    rest: tuple[Array, Array] | None
+    source: Array | None
     blocks: tuple[Block, ...]
+    dtype: Any
+    _local: threading.local = field(default_factory=threading.local)
 
     def fill(self, values: Sequence[Any]) -> list[Any]:
         """The blocks at these arguments."""
         if self.products is None:
             return [empty.copy() for empty, _, _ in self.blocks]
-        data = self.products(*values, *self.hidden).take(self.source)
+        try:
+            room = self._local.room
+        except AttributeError:
+            room = self._local.room = _Room(self)
+        self.products(*values, *self.hidden, out=room.parts)
+        if self.source is None:
+            data = room.whole.take(self.levels[0])
+        else:
+            room.whole.take(self.levels[0], None, room.sums, "clip")  # all indices are inside: "raise" would copy once more
+            for level, term, head in room.further:
+                room.whole.take(level, None, term, "clip")
+                np.add(head, term, head)
+            if self.rest is not None:
+                np.add.at(room.sums, self.rest[0], room.whole.take(self.rest[1]))
+            data = room.sums.take(self.source)
         if len(self.blocks) == 1:
             return [_with_values(self.blocks[0][0], data)]
         return [_with_values(empty, data[start:stop]) for empty, start, stop in self.blocks]
+
+
+class _Room:
+    """Where the products and sums of one thread go: arrays that are made once."""
+
+    def __init__(self, template: Template) -> None:
+        bounds = np.cumsum([0, *map(prod, template.shapes)]).tolist()
+        self.whole = np.empty(bounds[-1], template.dtype)
+        self.parts = tuple(self.whole[a:b].reshape(shape) for (a, b), shape in zip(pairwise(bounds), template.shapes))
+        longest = [len(level) for level in template.levels] if template.source is not None else [0]
+        self.sums, terms = np.empty(longest[0], template.dtype), np.empty(max(longest[1:], default=0), template.dtype)
+        self.further = [(level, terms[: len(level)], self.sums[: len(level)]) for level in template.levels[1:]]
 
 
 def _with_values(empty: Any, data: Array) -> Any:
@@ -79,7 +115,8 @@ class SparseCall:
             only_scalar(formula, kind)
         self._formula, self._kind, self._builders = formula, kind, builders
         self.kernels: dict[str, Kernel] = {}
-        self._products: dict[bool, Callable[..., Array]] = {}
+        self._dtype = np.dtype(formula.dtype)
+        self._builtins: dict[str, Callable[..., Any]] = {}
         self._inputs = [Input(i.name, element_type(i.kind, formula.dtype), i.shape) for i in formula.inputs]
         self._signature = Signature(f"f.{kind}", self._inputs, builders.checks(formula))
         self._templates: dict[Any, Template] = {}
@@ -103,7 +140,7 @@ class SparseCall:
     @cached_property
     def _indices(self) -> list[int]:
         """Which inputs' values the pattern depends on."""
-        found = index_symbols(*self._results)
+        found = index_symbols(*self._formula.outputs)
         return [k for k, s in enumerate(self._formula.inputs) if s in found]
 
     def __call__(self, args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
@@ -142,39 +179,81 @@ class SparseCall:
         return arrays
 
     def _make_template(self, arrays: Sequence[Array]) -> Template:
-        formula, sizes = self._formula, self._signature.check(arrays)
-        pattern = dependencies(self._results, formula.wrt, sizes, {formula.inputs[k]: arrays[k] for k in self._indices})
+        sizes = self._signature.check(arrays)
+        indices = {self._formula.inputs[k]: arrays[k] for k in self._indices}
+        return self._direct_template(sizes, indices) or self._coloured_template(sizes, indices)
+
+    def _coloured_template(self, sizes: Mapping[str, int], indices: Mapping[Expr, Array]) -> Template:
+        """Products with sums of columns or rows."""
+        formula = self._formula
+        pattern = dependencies(self._results, formula.wrt, sizes, indices)
         found = (compress_hessian if self._symmetric else compress_jacobian)(pattern)
-        columns = [dims.evaluate_shape(w.shape, sizes) for w in formula.wrt]
-        rows = [dims.evaluate_shape(r.shape, sizes) for r in self._results]
-        order, blocks = _blocks(found, [prod(s) for s in rows], [prod(s) for s in columns], np.dtype(formula.dtype))
-        hidden = (*_split(found.colour, rows if found.by_rows else columns), np.arange(found.colours))
-        products = self._compiled(found.by_rows) if found.colours else None
-        return Template(products, hidden, found.source[order].astype(np.intp), blocks)
+        columns, rows = _shapes(formula.wrt, sizes), _shapes(self._results, sizes)
+        order, blocks = _blocks(found.rows, found.columns, rows, columns, self._dtype)
+        coloured, others = (rows, columns) if found.by_rows else (columns, rows)
+        products = self._built(self._colour_plan(found.by_rows)) if found.colours else None
+        return Template(
+            products, (*_split(found.colour, coloured), np.arange(found.colours)), ((found.colours, sum(map(prod, others))),),
+            (found.source[order].astype(np.intp),), None, None, blocks, self._dtype,
+        )  # fmt: skip
+
+    def _direct_template(self, sizes: Mapping[str, int], indices: Mapping[Expr, Array]) -> Template | None:
+        """Elementwise derivatives by the ways in which the formula reads its variables, where they are enough."""
+        if self._direct is None:
+            return None
+        reading, formulas, pairs = self._direct
+        pattern = dependencies(formulas, reading.symbols, sizes, indices)
+        reads = dependencies(reading.accesses, self._formula.wrt, sizes, indices)
+        heights, widths = ([prod(shape) for shape in _shapes(e, sizes)] for e in (formulas, reading.symbols))
+        found = assemble(pattern, reads, heights, widths, pairs, self._symmetric)
+        if found is None:
+            return None
+        rows = _shapes(self._formula.wrt if self._kind == "hessian" else formulas, sizes)
+        order, blocks = _blocks(found.rows, found.columns, rows, _shapes(self._formula.wrt, sizes), self._dtype)
+        products = self._built(self._direct_plan()) if found.levels else None
+        shapes = tuple(shape or (1,) for shape in _shapes([formulas[p.row] for p in pairs], sizes))
+        levels, rest = found.levels, found.rest if len(found.rest[0]) else None
+        source: Array | None = found.source[order].astype(np.intp)
+        if len(levels) == 1:
+            levels, source = (levels[0][source],), None
+        return Template(products, (), shapes, levels, rest, source, blocks, self._dtype)
+
+    @cached_property
+    def _direct(self) -> tuple[Reading, Sequence[Expr], list[Pair]] | None:
+        """The ways in which the formula reads its variables, what is differentiated by them, and the derivatives."""
+        formula, outputs = self._formula, stable_outputs(self._formula)
+        if any(node.op.name != "symbol" for node in formula.wrt):
+            return None
+        reading = read_accesses(outputs, formula.wrt)
+        if not reading.symbols:
+            return None
+        formulas = list(reading.formulas)
+        if self._kind == "hessian":
+            formulas = grad(formulas[0], list(reading.symbols), simplify=formula.simplify)
+        pairs = directional(formulas, reading, self._kind == "hessian")
+        return None if pairs is None else (reading, formulas, pairs)
 
     # kernels
-    def _compiled(self, by_rows: bool) -> Callable[..., Array]:
-        if by_rows not in self._products:
-            plan = self._plan(by_rows)
+    def _built(self, plan: Plan) -> Callable[..., Any]:
+        if plan.kind not in self._builtins:
             kernel = self._builders.build(self._formula, plan)
             inputs = [Input(i.name, element_type(i.kind, self._formula.dtype), i.shape) for i in plan.inputs]
             signature = Signature(f"f.{self._kind}", inputs, kernel.checks)
             strict = kernel.builtin(plan.kind, plan, signature, self._formula.dtype)
             own = len(self._inputs)
 
-            def convert(*values: Any) -> Array:
+            def convert(*values: Any, out: Any) -> Any:
                 arrays = self._read(values[:own])
-                return strict(*[a if a.ndim else a.item() for a in arrays], *values[own:])
+                return strict(*[a if a.ndim else a.item() for a in arrays], *values[own:], out=out)
 
-            self.kernels[f"{self._kind} by {'rows' if by_rows else 'columns'}"] = kernel
-            self._products[by_rows] = kernel.builtin(plan.kind, plan, signature, self._formula.dtype, convert)
-        return self._products[by_rows]
+            self.kernels[plan.kind.replace("_", " ")] = kernel
+            self._builtins[plan.kind] = kernel.builtin(plan.kind, plan, signature, self._formula.dtype, convert)
+        return self._builtins[plan.kind]
 
-    def _plan(self, by_rows: bool) -> Plan:
+    def _colour_plan(self, by_rows: bool) -> Plan:
         formula, results, nodes = self._formula, self._results, self._formula.wrt
         taken = {s.name for s in formula.inputs}
-        coloured = results if by_rows else nodes
-        colours = [symbol(fresh_name(f"colour{k}", taken), e.shape, integer=True) for k, e in enumerate(coloured)]
+        colours = [symbol(fresh_name(f"colour{k}", taken), e.shape, integer=True) for k, e in enumerate(results if by_rows else nodes)]
         sizes = {name for s in formula.inputs for d in s.shape for name in dims.names(d)}
         palette = symbol(fresh_name("palette", taken), fresh_name("colours", sizes), integer=True)
 
@@ -182,12 +261,25 @@ class SparseCall:
             return {name: (row_products if by_rows else column_products)(results, nodes, colours, palette)}
 
         name = fresh_name("products", taken)
-        length = dims.total(())
-        for k, e in enumerate(nodes if by_rows else results):
-            length = dims.total(e.shape) if not k else dims.add(length, dims.total(e.shape))
-        shape = (*palette.shape, length)
+        length = reduce(dims.add, [dims.total(e.shape) for e in (nodes if by_rows else results)])
         kind = f"sparse_{self._kind}_by_{'rows' if by_rows else 'columns'}"
-        return Plan(kind, (*formula.inputs, *colours, palette), ((name, "real", shape),), name, derive)
+        return Plan(kind, (*formula.inputs, *colours, palette), ((name, "real", (*palette.shape, length)),), (name,), derive)
+
+    def _direct_plan(self) -> Plan:
+        assert self._direct is not None
+        _, formulas, pairs = self._direct
+        taken = {s.name for s in self._formula.inputs}
+        names = [fresh_name(f"pair{k}", taken) for k in range(len(pairs))]
+
+        def derive() -> dict[str, Expr]:
+            return {name: reshape_to(p.value, p.value.shape or (1,)) for name, p in zip(names, pairs)}
+
+        outputs = [(name, "real", formulas[p.row].shape or (1,)) for name, p in zip(names, pairs)]
+        return Plan(f"sparse_{self._kind}", self._formula.inputs, tuple(outputs), tuple(names), derive)
+
+
+def _shapes(nodes: Sequence[Expr], sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+    return [dims.evaluate_shape(e.shape, sizes) for e in nodes]
 
 
 def _split(colour: Array, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
@@ -200,23 +292,24 @@ def _split(colour: Array, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     return parts
 
 
-def _blocks(found: Compression, heights: Sequence[int], widths: Sequence[int], dtype: Any) -> tuple[Array, tuple[Block, ...]]:
+def _blocks(
+    rows: Array, columns: Array, row_shapes: Sequence[tuple[int, ...]], column_shapes: Sequence[tuple[int, ...]], dtype: Any
+) -> tuple[Array, tuple[Block, ...]]:
     """The order of the entries, block after block, and each block's empty matrix with the range of its entries."""
     from scipy.sparse import csc_matrix
 
-    tops, lefts = np.cumsum([0, *heights]), np.cumsum([0, *widths])
-    up = np.searchsorted(tops[1:], found.rows, side="right")
-    across = np.searchsorted(lefts[1:], found.columns, side="right")
-    block = up * len(widths) + across
+    tops, lefts = (np.cumsum([0, *map(prod, shapes)]) for shapes in (row_shapes, column_shapes))
+    count = len(column_shapes)
+    block = np.searchsorted(tops[1:], rows, side="right") * count + np.searchsorted(lefts[1:], columns, side="right")
     order = np.argsort(block, kind="stable")  # inside of a block column after column, as they come
-    bounds = np.searchsorted(block[order], np.arange(len(heights) * len(widths) + 1)).tolist()
-    rows, columns = found.rows[order], found.columns[order]
+    bounds = np.searchsorted(block[order], np.arange(len(row_shapes) * count + 1)).tolist()
+    rows, columns = rows[order], columns[order]
     blocks = []
     for k, (start, stop) in enumerate(pairwise(bounds)):
-        i, j = divmod(k, len(widths))
-        indices = rows[start:stop] - tops[i]
-        indptr = np.searchsorted(columns[start:stop] - lefts[j], np.arange(widths[j] + 1))
-        empty = csc_matrix((np.zeros(stop - start, dtype), indices, indptr), shape=(heights[i], widths[j]))
+        i, j = divmod(k, count)
+        shape = int(tops[i + 1] - tops[i]), int(lefts[j + 1] - lefts[j])
+        indptr = np.searchsorted(columns[start:stop] - lefts[j], np.arange(shape[1] + 1))
+        empty = csc_matrix((np.zeros(stop - start, dtype), rows[start:stop] - tops[i], indptr), shape=shape)
         empty.has_canonical_format = True  # sorted, and nothing twice
         blocks.append((empty, start, stop))
     return order, tuple(blocks)
