@@ -29,7 +29,7 @@ MODES = ("tile", "loops", "blas")
 def cases(full: bool) -> Sequence[Case]:
     if full:
         return [_case(*point) for point in product(WIDTHS, DEPTHS, BATCHES, ACTIVATIONS)]
-    rng = random.Random(3)
+    rng = random.Random(90)  # no two cases share two of their four values
     columns = [_shuffled(rng, values) for values in (WIDTHS, DEPTHS, BATCHES, ACTIVATIONS)]
     return [_case(*point) for point in zip(*columns, strict=True)]
 
