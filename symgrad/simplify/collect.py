@@ -10,10 +10,10 @@ decimal (``2*0.1``); factors keep the order in which they were multiplied.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from symgrad.expr import Expr, constant
+from symgrad.expr import CONSTANT, Expr, constant
 from symgrad.simplify.rewriting import Application, Pattern, Rule, do, fit, number, see, with_args
 from symgrad.simplify.terms import ADDABLE, LOOK_AT_MOST, PRODUCT, SUM, Number, Pass, built_sum, is_moderate, plus, terms_of, times
 
@@ -73,6 +73,8 @@ class _Scaled(NamedTuple):
 
 def _collect_product(run: Pass, node: Expr, new: Expr) -> Expr:
     """All constants of a product as one, in front."""
+    if not any(a.op.name in PRODUCT for a in new.args):  # one number at most: of two there would be one
+        return new
     opened = _opened(run, node, new)
     if not _has_two_constants(opened):
         return new
@@ -239,26 +241,26 @@ def _split(e: Expr) -> tuple[Number, Expr]:
     return 1, e
 
 
-def _same_product(e: Expr) -> tuple[bytes, ...]:
+def _same_product(e: Expr) -> Hashable:
     """A key under which ``a*b`` and ``b*a`` are one term."""
     e = see(e)
-    return tuple(sorted(a.key for a in e.args)) + (b"mul",) if e.op.name == "mul" else (e.key,)
+    return frozenset(e.args) if e.op.name == "mul" else e
 
 
 def _collect_sum(run: Pass, node: Expr, new: Expr) -> Expr:
     """Like terms added up, numbers too."""
-    if new.op.name not in SUM:
+    if new.op.name not in SUM or _are_unlike(new.args):
         return new
     terms = terms_of(new, run.parts)
     if len(terms) < 2:
         return new
-    found: dict[tuple[bytes, ...], list[tuple[Number, Expr]]] = {}
+    found: dict[Hashable, list[tuple[Number, Expr]]] = {}
     merged = False
     for sign, term in terms:
         value = number(term)
         scale, rest = (value * sign, constant(1)) if value is not None and not term.shape and abs(value) < ADDABLE else _split(term)
         scale = scale if rest.op.name == "constant" else scale * sign
-        same = found.setdefault((b"1",) if rest.op.name == "constant" and not rest.shape else _same_product(rest), [])
+        same = found.setdefault(1 if rest.op.name == "constant" and not rest.shape else _same_product(rest), [])
         total = plus(same[0][0], scale) if same and same[0][1].shape == rest.shape else None
         if total is None:
             same.append((scale, rest))
@@ -270,6 +272,23 @@ def _collect_sum(run: Pass, node: Expr, new: Expr) -> Expr:
     items = [(s, r) for same in found.values() for s, r in same if s]
     result = fit(built_sum([_term(s, r) for s, r in items]), new)
     return new if result is None else run.note("add like terms", new, result)
+
+
+def _are_unlike(args: Sequence[Expr]) -> bool:
+    """Whether a sum has one or two terms that plainly cannot be added up: the usual case, seen at a glance."""
+    rests = []
+    for e in args:
+        name = e.op.name
+        if name in SUM:
+            return False
+        rests.append(e.args[1] if name == "mul" and e.args[0].op is CONSTANT else e)
+    if len(rests) < 2:
+        return True
+    names = {e.op.name for e in rests}
+    return rests[0] is not rests[1] and names not in _ALIKE and names.isdisjoint(("named", "nonnegative"))
+
+
+_ALIKE = ({"mul"}, {"constant"})
 
 
 def _term(scale: Number, rest: Expr) -> tuple[int, Expr]:

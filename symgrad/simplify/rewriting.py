@@ -8,7 +8,7 @@ In a pattern ``n`` stands for a whole number, ``c`` for any number, every other 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Union
@@ -224,7 +224,8 @@ class Rewriter:
         for rule in rules:
             for op in rule.ops if rule.late is None else ():
                 self.table.setdefault(op, []).append(rule)
-        self.fitting: dict[tuple[str, tuple[Head, ...], bool], list[Rule | Pattern]] = {}
+        self.fitting: dict[Any, list[Rule | Pattern]] = {}  # by op, heads, and whether two operands are one
+        self.looks: dict[Expr, tuple[Head, Expr]] = {}
         self.record = record
         self.done: dict[Expr, Expr] = {}
         self.changed: set[Expr] = set()  # what more than cosmetic rules have changed
@@ -244,13 +245,34 @@ class Rewriter:
 
     def _finish(self, node: Expr, normal: Expr, through: Expr | None = None) -> None:
         self.done[node] = normal
-        if through in self.changed or any(a in self.changed for a in node.args):
-            self.changed.add(node)
+        changed = self.changed
+        if through in changed:
+            changed.add(node)
+            return
+        for a in node.args:
+            if a in changed:
+                changed.add(node)
+                return
 
     def _reach(self, root: Expr) -> None:
-        """Brings one root to its normal form. ``forward``: what a node has been rewritten to so far."""
-        done, forward = self.done, dict[Expr, Expr]()
-        stack = [root]
+        """Brings one root to its normal form: operands first, and nearly every node has nothing more to be done."""
+        done, args_of = self.done, self.done.__getitem__
+        for node in unfinished(root, done):
+            new = with_args(node, list(map(args_of, node.args))) if node.args else node
+            if new not in done:
+                result = self._applied(new)
+                if result is not new:
+                    self._settle(node, new, result)
+                    continue
+                self._finish(new, new)
+            if new is not node:
+                self._finish(node, done[new], new)
+
+    def _settle(self, root: Expr, new: Expr, result: Expr) -> None:
+        """The normal form of a node that a rule has changed. ``forward``: what a node has been rewritten to so far."""
+        done = self.done
+        forward = {root: new, new: result} if new is not root else {new: result}
+        stack = [*forward, result] if result not in forward else [*forward]
         while stack:
             node = stack[-1]
             if node in done:
@@ -271,23 +293,38 @@ class Rewriter:
                     if new not in forward:
                         stack.append(new)
 
+    def _look(self, e: Expr) -> tuple[Head, Expr]:
+        """An operand's head, and what stands behind names and guards."""
+        found = self.looks.get(e)
+        if found is None:
+            found = self.looks[e] = head_of(e), see(e)
+        return found
+
     def _worth_trying(self, node: Expr) -> Sequence[Rule | Pattern]:
         """The rules that a look at the operands does not rule out, by what that look saw."""
-        rules = self.table.get(node.op.name)
+        name, args = node.op.name, node.args
+        rules = self.table.get(name)
         if rules is None:
             return ()
-        heads = tuple([head_of(a) for a in node.args])
-        same = len(heads) == 2 and same_value(*node.args)
-        found = self.fitting.get((node.op.name, heads, same))
+        if len(args) == 2:
+            (first, a), (second, b) = self._look(args[0]), self._look(args[1])
+            key: Any = (name, first, second, a is b)
+        else:
+            key = (name, *[self._look(a)[0] for a in args])
+        found = self.fitting.get(key)
         if found is None:
-            found = self.fitting[node.op.name, heads, same] = [rule for rule in rules if rule.may_match(heads, same)]
+            heads = tuple([self._look(a)[0] for a in args])
+            same = len(args) == 2 and key[-1]
+            found = self.fitting[key] = [rule for rule in rules if rule.may_match(heads, same)]
         return found
 
     def _step(self, node: Expr) -> Expr:
         """One change: the normal operands put in, or else the first rule that applies."""
-        args = [self.done[a] for a in node.args]
-        if (new := with_args(node, args)) is not node:
-            return new
+        new = with_args(node, [self.done[a] for a in node.args])
+        return new if new is not node else self._applied(node)
+
+    def _applied(self, node: Expr) -> Expr:
+        """What the first rule that applies makes of a node, or the node."""
         for rule in self._worth_trying(node):
             result = rule.rewrite(node)
             if result is None or result is node:
@@ -301,6 +338,25 @@ class Rewriter:
                 self.record.append(Application(rule.name, node, fitted))
             return fitted
         return node
+
+
+def unfinished(root: Expr, done: Collection[Expr]) -> list[Expr]:
+    """The nodes below the root that are not done, operands before their users."""
+    order: list[Expr] = []
+    seen: set[Expr] = set()
+    stack: list[Expr | None] = [root]
+    while stack:
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
+        elif node not in seen and node not in done:
+            seen.add(node)
+            if node.args:
+                stack += (node, None)
+                stack += node.args[::-1]
+            else:
+                order.append(node)
+    return order
 
 
 def with_args(node: Expr, args: Sequence[Expr]) -> Expr:

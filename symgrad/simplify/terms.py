@@ -18,6 +18,7 @@ __all__ = [
 Number = Union[int, float]
 SUM = frozenset({"add", "sub", "neg"})
 PRODUCT = frozenset({"mul", "div", "neg"})
+_FAMILIES = {name: tuple(f for f in (SUM, PRODUCT) if name in f) for name in SUM | PRODUCT}
 _EXACT = Context(prec=800, traps=[Inexact, InvalidOperation, Overflow])
 MODERATE = 2.0**20
 LOOK_AT_MOST = 24  # nodes, where a question is asked of a part
@@ -76,13 +77,13 @@ class Pass:
         for root in roots:
             self.uses[root] += 1
         self.inside: set[Expr] = set()  # parts of a larger sum or product
+        uses = self.uses
         for node in self.order:
             for arg in node.args:
-                self.uses[arg] += 1
+                uses[arg] += 1
         for node in self.order:
-            for family in (SUM, PRODUCT):
-                if node.op.name in family:
-                    self.inside.update(a for a in node.args if a.op.name in family and self.joins(node, a))
+            for family in _FAMILIES.get(node.op.name, ()):
+                self.inside.update([a for a in node.args if a.op.name in family and self.joins(node, a)])
         self.written, self.record = written, record
         self.new: dict[Expr, Expr] = {}
         self.parts: dict[Expr, Expr] = {}  # what the nodes inside have become, and which they were
