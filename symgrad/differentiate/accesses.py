@@ -119,18 +119,25 @@ def assemble(
         start += heights[pair.row]
     first = starts[of_row, of_column]
     term = first + row - tops[of_row]
-    i, j = variable[row] if symmetric else row, variable[column]
-    held = first >= 0
-    if symmetric:  # a pair of two different accesses stands for its mirror image, too
-        mirrored = held & (of_row != of_column)
-        i, j, term = (np.concatenate([a[held], b[mirrored]]) for a, b in ((i, j), (j, i), (term, term)))
-        held = i >= j
-    return _sums(i[held], j[held], term[held], symmetric)
+    if not symmetric:
+        held = first >= 0
+        return _sums(row[held], variable[column[held]], term[held], symmetric)
+    left, right, mixed = variable[row], variable[column], of_row != of_column
+    lower = (first >= 0) & (mixed | (left >= right))
+    twice = (first >= 0) & mixed & (left == right)  # a pair of two accesses stands for its mirror image, too
+    i, j, term = (
+        np.concatenate([a[lower], b[twice]]) for a, b in ((np.maximum(left, right), left), (np.minimum(left, right), left), (term, term))
+    )
+    return _sums(i, j, term, symmetric)
+
+
+def _column_order(rows: Array, columns: Array) -> Array:
+    return np.argsort(columns * (rows.max(initial=0) + 1) + rows, kind="stable")
 
 
 def _sums(i: Array, j: Array, term: Array, symmetric: bool) -> Assembly:
     """Terms that belong to one entry together; entries of most terms first, so that each level is a prefix."""
-    order = np.lexsort((i, j))
+    order = _column_order(i, j)
     i, j, term = i[order], j[order], term[order]
     new = np.ones(len(i), np.bool_)
     new[1:] = (i[1:] != i[:-1]) | (j[1:] != j[:-1])
@@ -142,8 +149,8 @@ def _sums(i: Array, j: Array, term: Array, symmetric: bool) -> Assembly:
     place[np.argsort(-counts, kind="stable")] = np.arange(len(begins))
     levels = []
     for k in range(min(int(counts.max(initial=0)), LEVELS)):
-        at = rank == k
-        level = np.empty(np.count_nonzero(at), dtype=np.intp)
+        at = np.flatnonzero(rank == k)
+        level = np.empty(len(at), dtype=np.intp)
         level[place[entry[at]]] = term[at]
         levels.append(level)
     rest = rank >= LEVELS
@@ -151,6 +158,6 @@ def _sums(i: Array, j: Array, term: Array, symmetric: bool) -> Assembly:
     if symmetric:
         off = rows != columns
         rows, columns, source = (np.concatenate([a, b[off]]) for a, b in ((rows, columns), (columns, rows), (source, source)))
-        order = np.lexsort((rows, columns))
+        order = _column_order(rows, columns)
         rows, columns, source = rows[order], columns[order], source[order]
     return Assembly(rows, columns, source, tuple(levels), (place[entry[rest]], term[rest]))
