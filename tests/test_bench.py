@@ -161,8 +161,17 @@ def test_rows():
     assert report.rows(finished())[0][:5] == ("case", "symgrad", "2 µs", "1 µs … 3 µs", "1")
     assert report.rows(finished())[1][:5] == ("", "jax", "5 µs", "4 µs … 6 µs", "2.5")
     assert report.conclusions(finished()) == [
-        "case: ≤ 0.5 × jax: 0.4, met", "case: ≤ 0.5 × torch: not measured", "cases: 1, met", "without torch: not installed",
+        "case: ≤ 0.5 × jax: 0.4, met", "case: ≤ 0.5 × torch: not measured", "cases: 1, met", "2 of 2 bars met", "without torch: not installed",
     ]  # fmt: skip
+
+
+def test_many_cases_have_a_row_each():
+    report_ = finished()
+    report_.results = report_.results * 11
+    headings, lines = report.grid(report_)
+    assert headings == ["case", "symgrad", "of peak", "× jax"] and lines == [["case", "2 µs", "25000000%", "2.5"]] * 11
+    # What is met is counted, not listed; the first is a bar for all cases.
+    assert report.conclusions(report_) == ["cases: 11, NOT met", "11 of 12 bars met", "without torch: not installed"]
 
 
 def test_json_has_every_value():

@@ -83,9 +83,9 @@ def test_bars_of_the_sweep() -> None:
         {"symgrad": 1.2, "jax": 3.0, "torch": 1.0, "symgrad tile": 2.0, "symgrad blas": 1.0},
     ]
     results = [CaseResult(Case("case"), {name: Timing([value]) for name, value in values.items()}) for values in cases]
-    verdicts = [bar.judge(results) for bar in mlp_sweep.WORKLOAD.bars]
-    assert [(v.value, v.met) for v in verdicts] == [(0.5, False), (1.2, False), (1.2, False)]
-    assert all(bar.judge([]).met is None for bar in mlp_sweep.WORKLOAD.bars)
+    [share], bars = mlp_sweep.WORKLOAD.bars, mlp_sweep.WORKLOAD.cases(False)[0].bars
+    assert (share.judge(results).value, share.judge(results).met, share.judge([]).met) == (0.5, False, None)
+    assert [[bar.judge(result).value for bar in bars] for result in results] == [[1.0, 1.0], [1.2, 1.2]]
 
 
 def test_a_share_of_the_peak_counts_every_product() -> None:

@@ -31,6 +31,7 @@ class Report:
 
 
 HEADINGS = ("case", "who", "median", "range", "× symgrad", "of peak", "compile s")
+MANY = 10  # cases: beyond, each has one row, and only the bars that are not met are listed
 
 
 def shown(value: float, quantity: str = "seconds") -> str:
@@ -66,28 +67,49 @@ def rows(report: Report) -> list[tuple[str, ...]]:
     return lines
 
 
+def grid(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: a row a contestant, without empty columns; a row a case where there are many."""
+    if len(report.results) > MANY:
+        return _wide(report)
+    lines = rows(report)
+    used = [k for k in range(len(HEADINGS)) if any(line[k] for line in lines)]
+    return [HEADINGS[k] for k in used], [[line[k] for k in used] for line in lines]
+
+
+def _wide(report: Report) -> tuple[list[str], list[list[str]]]:
+    """A case's row has symgrad's median, its share of the peak, and the others as multiples of it."""
+    others = list(dict.fromkeys(name for r in report.results for name in r.timings if name != OURS))
+    lines = []
+    for result in report.results:
+        share = result.share()
+        ratios = [result.ratio(name, OURS) for name in others]
+        cells = [shown(result.timings[OURS].median, result.case.quantity), f"{share:.0%}" if share is not None else ""]
+        lines.append([result.case.name, *cells, *("" if ratio is None else f"{ratio:.3g}" for ratio in ratios)])
+    return ["case", OURS, "of peak", *(f"× {name}" for name in others)], lines
+
+
 def table(report: Report) -> Any:
     """A rich table for the terminal."""
     from rich.table import Table
 
     units = sorted({r.case.unit for r in report.results})
     found = Table(title=f"{report.workload.name}: {report.workload.summary} (a {' or '.join(units)})", title_justify="left")
-    used = _used(rows(report))
-    for k in used:
-        found.add_column(HEADINGS[k], justify="left" if k < 2 else "right", no_wrap=True)
-    lines = rows(report)
+    headings, lines = grid(report)
+    for heading in headings:
+        found.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right", overflow="fold")
     for number, line in enumerate(lines):
-        found.add_row(*(line[k] for k in used), end_section=number + 1 == len(lines) or bool(lines[number + 1][0]))
+        last = number + 1 == len(lines)
+        found.add_row(*line, end_section=last or (len(report.results) <= MANY and bool(lines[number + 1][0])))
     return found
-
-
-def _used(lines: Sequence[tuple[str, ...]]) -> list[int]:
-    return [k for k in range(len(HEADINGS)) if any(line[k] for line in lines)]
 
 
 def conclusions(report: Report) -> list[str]:
     """Bars and notes, a line each."""
-    lines = [f"{where + ': ' if where else ''}{verdict}" for where, verdict in report.verdicts()]
+    verdicts = report.verdicts()
+    listed = [(where, v) for where, v in verdicts if not where or v.met is False or len(report.results) <= MANY]
+    lines = [f"{where + ': ' if where else ''}{verdict}" for where, verdict in listed]
+    if measured := [v for _, v in verdicts if v.met is not None]:
+        lines.append(f"{sum(v.met is True for v in measured)} of {len(measured)} bars met")
     notes = {f"{name}: {why}" for result in report.results for name, why in result.notes.items()}
     return lines + [f"without {note}" for note in sorted(notes)]
 
@@ -138,11 +160,10 @@ def as_markdown(reports: Sequence[Report]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     parts = [f"{facts['date']}, {facts['processor']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}; {packages}."]
     for report in reports:
-        lines = rows(report)
-        used = _used(lines)
+        headings, lines = grid(report)
         parts.append(f"### {report.workload.name}\n\n{report.workload.summary}.")
-        header = [_row(HEADINGS[k] for k in used), _row("---" if k < 2 else "---:" for k in used)]
-        parts.append("\n".join(header + [_row(line[k] for k in used) for line in lines]))
+        header = [_row(headings), _row("---" if h in HEADINGS[:2] else "---:" for h in headings)]
+        parts.append("\n".join(header + [_row(line) for line in lines]))
         if ends := conclusions(report):
             parts.append("\n".join(f"- {line}" for line in ends))
     return "\n\n".join(parts) + "\n"
