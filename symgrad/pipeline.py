@@ -190,11 +190,11 @@ def _simplified(formula: Formula, outputs: dict[str, Expr]) -> dict[str, Expr]:
     if not formula.simplify:
         return outputs
     from symgrad.simplify import simplify
-    from symgrad.simplify.islands import set_store
+    from symgrad.simplify.islands import WORTH, set_store
 
     with engine.lock:
         set_store(disk.Store("island") if formula.cache else None)
-        simple = simplify(list(outputs.values()))
+        simple = simplify(list(outputs.values()), worth=WORTH)
     # A real formula may have become a whole number, x/x → 1: the buffers are of the kinds that were asked for.
     return {name: e if e.kind == given.kind else apply(OPS["to_real"], e) for (name, given), e in zip(outputs.items(), simple)}
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,47 @@ def test_the_budget_is_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
     report: dict[str, Any] = {}
     simplify_islands(roots, report=report)
     assert report["unsimplified"]["more than 10 operations in one call"] == 5  # each has 6
+
+
+def test_what_can_save_little_is_left() -> None:
+    w = sg.symbol("w", (20, 20))
+    island = (x**2 - y**2) / (x - y)
+    report: dict[str, Any] = {}
+    roots = [sg.tanh(w).sum() * island]
+    assert simplify_islands(roots, report=report, worth=0.05) == roots  # 7 operations in 8,000
+    assert report["unsimplified"] == {"too little to gain": 1}
+    assert simplify_islands([island], worth=0.05) == [x + y] == simplify_islands([island])
+    assert cost(simplify_islands(roots)) < cost(roots)
+
+
+def test_nothing_is_to_be_gained_where_every_operation_joins_two_leaves() -> None:
+    report: dict[str, Any] = {}
+    hidden = sg.tanh(x)
+    slope = 1 - hidden**2
+    roots = [hidden, slope, *(e * slope for e in (x, y, z))]
+    assert simplify_islands(roots, report=report, worth=0.05) == roots
+    assert report["unsimplified"] == {"too little to gain": 1}  # 4 outputs, 5 operations
+
+
+def test_leaves_that_cancel_do_not_count() -> None:
+    assert agreement.depends([x * y / y, x * 2 + z - z], [x, y, z], ["real"] * 3) == [True, False, False]
+    assert simplify_islands([(x * y * z) / (y * z)], worth=0.05) == [x]
+
+
+def test_a_cold_training_loop_imports_neither_sympy_nor_numba(tmp_path: Path) -> None:
+    code = """
+import sys, symgrad as sg
+net = sg.nn.MLP(2, [8, 1], activation="tanh")
+x, t = sg.symbol("x", ("n", 2)), sg.symbol("t", ("n",))
+data = {"x": [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], "t": [1.0, -1.0, 1.0]}
+for rule in (sg.optim.SGD(0.1), sg.optim.Adam(0.01)):
+    fit = sg.fit(sg.nn.mse(net(x)[:, 0], t), net.init(seed=0), data, optimizer=rule, epochs=2, progress=False)
+    assert not fit.step.cached
+print([name for name in ("sympy", "numba") if name in sys.modules])
+"""
+    environment = os.environ | {"SYMGRAD_CACHE_DIR": str(tmp_path / "cache")}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.strip() == "[]"
 
 
 def test_a_hundred_thousand_nodes() -> None:

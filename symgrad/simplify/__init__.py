@@ -42,11 +42,13 @@ def _late() -> dict[str, list[Rule | Pattern]]:
 
 
 def apply_local(
-    roots: Sequence[Expr], written: Iterable[Expr] = (), *, stability: bool = False, record: list[Application] | None = None
-) -> list[Expr]:
+    roots: Sequence[Expr], written: Iterable[Expr] = (), *, stability: bool = False, record: list[Application] | None = None,
+    brief: bool = False,
+) -> list[Expr]:  # fmt: skip
     """The roots after the local rules, in the form a person would write.
 
     ``written``: expressions of the user, whose parts keep their order. ``record`` collects every rule applied.
+    ``brief``: one round, and no form for people; for large graphs on the way to the compiler, where each pass over the nodes counts.
     """
     kept: dict[Expr, Expr | None] = {node: node for node in topological(*written)}
     current = list(roots)
@@ -59,16 +61,19 @@ def apply_local(
             break
         rewritten = current
         current, kept = collect(current, kept, record, _late())
+        if brief:
+            return rewriter.run(current)
         if current == rewritten:
             break
     return present(current, kept)
 
 
-def simplify(expr: Any, *, islands: bool = True, record: list[Application] | None = None) -> Any:
+def simplify(expr: Any, *, islands: bool = True, record: list[Application] | None = None, worth: float = 0.0) -> Any:
     """A simpler expression of the same value, at least as accurate and never slower.
 
     ``expr``: an expression, or a sequence or dict of them. ``islands``: let SymPy work on small scalar parts.
-    ``record``: a list that receives every rule applied, with what it changed.
+    ``record``: a list that receives every rule applied, with what it changed. ``worth``: the part of the whole cost that
+    SymPy must be able to save before it is asked (0: it always is).
 
     >>> import symgrad as sg
     >>> x = sg.symbol("x")
@@ -76,18 +81,18 @@ def simplify(expr: Any, *, islands: bool = True, record: list[Application] | Non
     softplus(x)
     """
     if isinstance(expr, dict):
-        return dict(zip(expr, simplify(list(expr.values()), islands=islands, record=record), strict=True))
+        return dict(zip(expr, simplify(list(expr.values()), islands=islands, record=record, worth=worth), strict=True))
     if isinstance(expr, (list, tuple)):
-        return type(expr)(_simplify([as_expr(e) for e in expr], islands, record))
-    return _simplify([as_expr(expr)], islands, record)[0]
+        return type(expr)(_simplify([as_expr(e) for e in expr], islands, record, worth))
+    return _simplify([as_expr(expr)], islands, record, worth)[0]
 
 
-def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | None) -> list[Expr]:
+def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | None, worth: float) -> list[Expr]:
     simpler = apply_local(roots, roots, stability=True, record=record)
     if islands:
         from symgrad.simplify.islands import simplify_islands
 
-        after = simplify_islands(simpler, tidy=lambda forms: apply_local(forms, forms, stability=True))
+        after = simplify_islands(simpler, tidy=lambda forms: apply_local(forms, forms, stability=True), worth=worth)
         if after != simpler:
             simpler = apply_local(after, after, stability=True, record=record)
     return simpler

@@ -16,7 +16,7 @@ import numpy as np
 
 from symgrad.expr import Expr, topological
 
-__all__ = ["RANGES", "Points", "disagreement", "evaluate_precisely", "sample_points"]
+__all__ = ["RANGES", "Points", "depends", "disagreement", "evaluate_precisely", "sample_points"]
 
 Array = np.ndarray[Any, Any]
 
@@ -24,6 +24,7 @@ RANGES = ("real", "nonnegative", "positive", "unit", "probability")  # of a leaf
 ULPS = 3.0  # what the new form may lose where the old one is exact: one less than is allowed in all
 DIGITS = 400  # 1e150 squared beside 1e-8 squared still has 60 digits
 _MODERATE, _NEARBY = 128, 48
+_DEPENDS_AT = 8  # points: that none of them shows an influence is taken for there being none
 _PRECISE_POINTS = 48  # at which mpmath is asked, a form: those where the two forms are furthest apart
 _EXTREMES = {
     "float64": (0.0, -0.0, 1e-8, -1e-8, 1.0, -1.0, 1e3, -1e3, 40.0, -40.0, 1e150, -1e150, 1e-160, math.inf, -math.inf),
@@ -85,6 +86,25 @@ def disagreement(before: Expr, after: Expr, leaves: Sequence[Expr], ranges: Sequ
         if reason:
             return f"{reason} ({dtype})"
     return ""
+
+
+def depends(forms: Sequence[Expr], leaves: Sequence[Expr], ranges: Sequence[str]) -> list[bool]:
+    """Which leaves matter to any of the forms (all elementwise): another value there changes a result by more than rounding.
+
+    >>> import symgrad as sg
+    >>> x, y = sg.symbols("x y")
+    >>> depends([x * y / y], [x, y], ["real", "real"])
+    [True, False]
+    """
+    values = [v[:_DEPENDS_AT] for v in sample_points(ranges, "float64").values]
+    with np.errstate(all="ignore"):
+        before = [_evaluate(f, leaves, values, "float64") for f in forms]
+        found = []
+        for k, column in enumerate(values):
+            moved = [*values[:k], column[::-1] * 0.75, *values[k + 1 :]]
+            pairs = zip(before, (_evaluate(f, leaves, moved, "float64") for f in forms), strict=True)
+            found.append(any(bool(np.any(np.abs(a - b) > 1e-6 * np.abs(a))) for a, b in pairs))
+    return found
 
 
 def _evaluate(root: Expr, leaves: Sequence[Expr], values: Sequence[Array], dtype: str) -> Array:

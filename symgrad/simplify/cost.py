@@ -14,7 +14,7 @@ from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.expr import Expr, topological
 
-__all__ = ["NAMED_SIZE", "Cost", "cost", "count", "node_cost"]
+__all__ = ["NAMED_SIZE", "Cost", "cost", "count", "elements", "node_cost"]
 
 NAMED_SIZE = 1000
 _TRANSCENDENTAL = 10.0  # records of at least this cost call a math function
@@ -59,9 +59,9 @@ def count(roots: Sequence[Expr]) -> Cost:
     kept = {*roots, *(n for n in order if n.op.name == "symbol")}
     return Cost(
         operations=len(computing),
-        transcendental=sum(_elements(n.shape) for n in calls),
+        transcendental=sum(elements(n.shape) for n in calls),
         flops=sum(map(node_cost, order)),
-        bytes=sum(_elements(n.shape) * _BYTES[n.kind] for n in kept),
+        bytes=sum(elements(n.shape) * _BYTES[n.kind] for n in kept),
     )
 
 
@@ -71,15 +71,16 @@ def node_cost(node: Expr) -> float:
     if family == "leaf":
         return 0.0
     if family == "elementwise":
-        return _per_element(node) * _elements(node.shape)
+        return _per_element(node) * elements(node.shape)
     if family == "movement":
-        return _MOVEMENT * _elements(node.shape)
+        return _MOVEMENT * elements(node.shape)
     if family == "contract":
         return 2.0 * _contraction(node.params["spec"], [a.shape for a in node.args])
-    return max(1.0, node.op.cost) * max(_elements(a.shape) for a in node.args)
+    return max(1.0, node.op.cost) * max(elements(a.shape) for a in node.args)
 
 
-def _elements(shape: Shape) -> int:
+def elements(shape: Shape) -> int:
+    """How many numbers there are, a named dimension taken as :data:`NAMED_SIZE`."""
     return _size(dims.total(shape))
 
 

@@ -6,6 +6,7 @@ is remembered, on disk too, and SymPy is imported only for an island never seen 
 only if our cost model says that it is cheaper and it agrees with the old one (see ``agreement``).
 
 The budget is a count: operations an island, operations a call. A wall-clock limit is the last line of defence.
+A compiler also asks what there is to gain at most (``worth``): importing SymPy takes half a second, one island 10 to 200 ms.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from symgrad.expr import OPS, Expr, apply, constant, substitute, symbol, topological
-from symgrad.simplify.agreement import disagreement
+from symgrad.simplify.agreement import depends, disagreement
 from symgrad.simplify.algebra import candidates, is_algebraic
 from symgrad.simplify.bounded import bounded
 from symgrad.simplify.cost import cost as default_cost
+from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.rewriting import fit, with_args
 
-__all__ = ["Store", "set_store", "simplify_islands"]
+__all__ = ["WORTH", "Store", "set_store", "simplify_islands"]
 
 MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
 SECONDS = 10.0  # an island; only when SymPy hangs
+WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 _REVISION = 2  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
@@ -56,13 +59,14 @@ def set_store(store: Store | None) -> None:
 
 
 def simplify_islands(
-    roots: Sequence[Expr], cost: CostModel = default_cost, report: Report | None = None, tidy: Tidy | None = None
+    roots: Sequence[Expr], cost: CostModel = default_cost, report: Report | None = None, tidy: Tidy | None = None, worth: float = 0.0
 ) -> list[Expr]:
     """The roots with every island in its cheapest form.
 
     ``cost``: weighted operations of a sequence of roots. ``tidy``: the local rules, which SymPy's forms go through before
     they are compared. ``report`` receives ``islands`` (how many were looked at),
     ``remembered`` (answered without SymPy), ``simplified``, and ``unsimplified``: reasons and how often.
+    ``worth``: islands that cannot save this part of the cost of all roots together stay as they are.
 
     >>> import symgrad as sg
     >>> x, y = sg.symbols("x y")
@@ -71,7 +75,11 @@ def simplify_islands(
     """
     tally = _Tally(report if report is not None else {})
     new: dict[Expr, tuple[Island, Expr]] = {}
+    least = worth * cost(roots) if worth else 0.0
     for island in _find(roots, tally):
+        if least and island.possible_gain() < least:
+            tally.refuse("too little to gain")
+            continue
         forms = _simplified(island, cost, tidy or list, tally)
         if forms is not None:
             new.update({old: (island, form) for old, form in zip(island.outputs, forms) if form is not None})
@@ -119,7 +127,9 @@ class Island:
                 seen.add(node)
                 stack.append((node, True))
                 stack.extend((a, False) for a in reversed(node.args) if node in inside)
-        self.operations = sum(n in inside for n in order)
+        computed = [n for n in order if n in inside]
+        self.operations = len(computed)
+        self.price = sum(map(node_cost, computed))
         self.leaves = [n for n in order if n not in inside and not _is_number(n)]
         self.ranges = [_range(n) for n in self.leaves]
         shape = outputs[0].shape
@@ -131,6 +141,11 @@ class Island:
         self.forms = [form[o] for o in outputs]
         described = json.dumps([_REVISION, _sympy_version(), MAX_OPERATIONS, self.ranges, write_forms(self.forms, self.placeholders)])
         self.key = blake2b(described.encode(), digest_size=20).hexdigest()
+
+    def possible_gain(self) -> float:
+        """What a simpler form may save at most: every output takes an operation, and to join n leaves takes n - 1."""
+        least = max(len(set(self.outputs)), sum(depends(self.forms, self.placeholders, self.ranges)) - 1)
+        return self.price - least * elements(self.outputs[0].shape)
 
     def is_plain(self) -> bool:
         """Nothing occurs twice and functions do not meet: there is nothing that algebra could find."""

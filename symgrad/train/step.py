@@ -27,9 +27,10 @@ class Step:
         Prints one ``name ← formula`` a line; parts that they share stand in front, once. LaTeX in a notebook.
         """
         from symgrad.simplify import simplify
+        from symgrad.simplify.islands import WORTH
 
         named = {**self._following, **self._states}
-        return Formulas(dict(zip(named, simplify(list(named.values())), strict=True)), of="")
+        return Formulas(dict(zip(named, simplify(list(named.values()), worth=WORTH), strict=True)), of="")
 
     @property
     def timings(self) -> dict[str, float]:
