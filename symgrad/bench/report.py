@@ -155,14 +155,14 @@ def _plain(report: Report) -> dict[str, Any]:
 
 
 def as_markdown(reports: Sequence[Report]) -> str:
-    """The tables and bars for a README."""
+    """The tables and bars for a README: a row a case."""
     facts = machine(reports)
     packages = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     parts = [f"{facts['date']}, {facts['processor']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}; {packages}."]
     for report in reports:
-        headings, lines = grid(report)
+        headings, lines = _wide(report)
         parts.append(f"### {report.workload.name}\n\n{report.workload.summary}.")
-        header = [_row(headings), _row("---" if h in HEADINGS[:2] else "---:" for h in headings)]
+        header = [_row(headings), _row("---" if h == "case" else "---:" for h in headings)]
         parts.append("\n".join(header + [_row(line) for line in lines]))
         if ends := conclusions(report):
             parts.append("\n".join(f"- {line}" for line in ends))
