@@ -28,6 +28,7 @@ ir = pytest.importorskip("llvmlite.ir")
 
 from symgrad.render import pieces  # noqa: E402
 from symgrad.render.llvm import OUT_OF_MEMORY, emit_kernel, host_lanes  # noqa: E402  # needs llvmlite
+from symgrad.run.engine import provide_products  # noqa: E402
 
 Kernel = Callable[[list[np.ndarray], dict[str, int]], int]
 ENGINES: list[Any] = []  # compiled code lives as long as its engine
@@ -40,6 +41,7 @@ def machine_code(program: Program, dtype: str = "float64", level: int = 2, **opt
     verify(program)
     module = ir.Module(program.name)
     emit_kernel(module, program, dtype=dtype, name="kernel", **options)
+    provide_products(module.globals)
     target = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level
     )

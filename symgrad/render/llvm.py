@@ -16,7 +16,8 @@ from typing import Any
 from llvmlite import ir
 
 from symgrad.loops import Buffer, Program
-from symgrad.render.llvm_body import TOO_LARGE, Body, Context, memory_type, quoted
+from symgrad.render.llvm_body import Body, Context, TextFunction, memory_type, quoted
+from symgrad.render.llvm_gemm import TOO_LARGE, emit_gemm
 from symgrad.render.llvm_instructions import HANDLERS
 from symgrad.render.processor import host_lanes
 
@@ -27,22 +28,6 @@ OUT_OF_MEMORY = -1
 STACK_BYTES = 256 * 1024
 INLINED = 300  # lines; beyond that, the pointers' aliasing facts cost more to copy than a call
 LINE = 64  # bytes: scratch buffers begin at cache lines
-
-
-class _TextFunction(ir.Function):  # type: ignore[misc]  # llvmlite has no types
-    """A function of an ``ir.Module`` whose text is given; the module prints it in place of its own."""
-
-    text = ""
-
-    def __str__(self) -> str:
-        return self.text.replace("define ", f"define {self.linkage} ", 1) if self.linkage else self.text
-
-    def descr(self, buf: list[str]) -> None:
-        buf.append(str(self))
-
-    @property
-    def is_declaration(self) -> bool:
-        return False
 
 
 def kernel_text(program: Program, *, dtype: str, fastmath: bool = False) -> str:
@@ -78,7 +63,8 @@ def emit_kernel(
     """
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}: 'float64' or 'float32' is wanted")
-    context = Context(module, name, dtype, fastmath, blas_integer, HANDLERS)
+    context = Context(module, name, dtype, fastmath, blas_integer, {**HANDLERS, "gemm": emit_gemm})
+    context.blas_threads = blas_threads
     body = Body(context, f"{name}.body")
     for position, buffer in enumerate((*program.arguments, *program.scratch)):
         body.buffers[buffer] = f"%b{position}"
@@ -98,7 +84,7 @@ def emit_kernel(
     inner = body.text(f"define internal i32 {quoted(body.name)}({', '.join(parameters)}) {inline} nounwind")
     outer = _entry(context, program, body, heap, blas_threads)
     signature = ir.FunctionType(ir.IntType(32), [ir.IntType(8).as_pointer().as_pointer(), ir.IntType(64).as_pointer()])
-    function = _TextFunction(module, signature, name)
+    function = TextFunction(module, signature, name)
     function.text = "\n".join([outer, inner, *context.functions])
     return function
 

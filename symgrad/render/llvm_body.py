@@ -40,9 +40,8 @@ from symgrad.loops import (
 from symgrad.loops.walk import buffers, registers
 from symgrad.render import pieces
 
-__all__ = ["Body", "Context", "constant_text", "memory_type", "quoted", "value_type"]
+__all__ = ["Body", "Context", "TextFunction", "constant_text", "memory_type", "quoted", "value_type"]
 
-TOO_LARGE = -2  # a matrix size does not fit into the integers of the BLAS
 Affine = tuple[str | None, int]  # a text and a number to add to it; None stands for 0
 
 
@@ -62,6 +61,7 @@ class Context:
         self.flags = "reassoc nsz arcp contract afn" if fastmath else ""
         self.functions: list[str] = []  # the texts of pieces
         self.math: dict[Any, str] = {}  # names of math functions by instruction, lanes and parameters
+        self.blas_threads = 0  # how many the library's matrix products may use
 
     def width(self, kind: str) -> int:
         """Bytes of an element in memory."""
@@ -117,6 +117,22 @@ def constant_text(context: Context, number: bool | int | float, lanes: int) -> s
     return "<" + ", ".join([f"{element} {text}"] * lanes) + ">"
 
 
+class TextFunction(ir.Function):  # type: ignore[misc]  # llvmlite has no types
+    """A function of an ``ir.Module`` whose text is given; the module prints it in place of its own."""
+
+    text = ""
+
+    def __str__(self) -> str:
+        return self.text.replace("define ", f"define {self.linkage} ", 1) if self.linkage else self.text
+
+    def descr(self, buf: list[str]) -> None:
+        buf.append(str(self))
+
+    @property
+    def is_declaration(self) -> bool:
+        return False
+
+
 class _Hand:
     """What a piece gets from the function around it."""
 
@@ -153,7 +169,7 @@ class Body:
         self.frame = {kind: Buffer(f"frame_{kind}", kind, (0,)) for kind in self.frames}
         self.buffers.update((b, f"%frame.{kind}") for kind, b in self.frame.items())
         self.has_loops = False
-        self.gemm_room = False
+        self.rooms: set[str] = set()  # what stands on the stack for matrix products
 
     # --- text ---
 
@@ -530,46 +546,7 @@ class Body:
         self.line(f"  call void @llvm.memcpy.p0.p0.i64(ptr align {width} {target}, ptr align {width} {source}, i64 {size}, i1 false)")
 
     def gemm(self, s: Gemm) -> None:
-        """Row-major C = A B is column-major C' = B' A': the operands change places, each leading dimension stays."""
-        context = self.context
-        integer, real = f"i{context.blas_integer}", context.real
-        m, n, k = self.index(s.m), self.index(s.n), self.index(s.k)
-        leading = [self._leading(at[2]) for at in (s.b, s.a, s.c)]
-        if integer == "i32":
-            self._require_small([x for x in (n, m, k, *leading) if not (x.isdigit() and int(x) < 2**31)])
-        if not self.gemm_room:
-            self.entry += [f"  %gemm.i = alloca [6 x {integer}]", f"  %gemm.r = alloca [2 x {real}]", "  %gemm.t = alloca [2 x i8]"]
-            self.entry += ["  store i8 78, ptr %gemm.t", "  %gemm.t1 = getelementptr i8, ptr %gemm.t, i64 1", "  store i8 84, ptr %gemm.t1"]
-            self.gemm_room = True
-        pointers = []
-        for position, text in enumerate((n, m, k, *leading)):
-            pointer = self.emit(f"getelementptr {integer}, ptr %gemm.i, i64 {position}")
-            value = text if integer == "i64" or text.isdigit() else self.emit(f"trunc i64 {text} to {integer}")
-            self.line(f"  store {integer} {value}, ptr {pointer}")
-            pointers.append(pointer)
-        scalars = [self.emit(f"getelementptr {real}, ptr %gemm.r, i64 {position}") for position in (0, 1)]
-        for pointer, scalar in zip(scalars, (s.alpha, s.beta)):
-            self.line(f"  store {real} {self.ref(scalar)}, ptr {pointer}")
-        turned = ["%gemm.t1" if t else "%gemm.t" for t in (s.transpose_b, s.transpose_a)]
-        a, b, c = (self.address(at[0], at[1]) for at in (s.a, s.b, s.c))
-        arguments = [*turned, *pointers[:3], scalars[0], b, pointers[3], a, pointers[4], scalars[1], c, pointers[5]]
-        name = "symgrad_dgemm" if real == "double" else "symgrad_sgemm"
-        context.declare(name, "void", ["ptr"] * 13)
-        self.line(f"  call void @{name}({', '.join('ptr ' + a for a in arguments)})")
-
-    def _leading(self, index: Index) -> str:
-        """BLAS refuses a leading dimension of 0 even where there is nothing to read."""
-        text = self.index(index)
-        if text.isdigit():
-            return str(max(1, int(text)))
-        return self.call("llvm.smax.i64", "i64", ["i64", "i64"], [text, "1"])
-
-    def _require_small(self, texts: list[str]) -> None:
-        if texts:
-            together = texts[0]
-            for text in texts[1:]:
-                together = self.emit(f"or i64 {together}, {text}")
-            self.leave(self.emit(f"icmp ugt i64 {together}, {2**31 - 1}"), str(TOO_LARGE))
+        self.context.handlers["gemm"](self, s)
 
     # --- pieces ---
 

@@ -17,10 +17,12 @@ from typing import Any
 
 from symgrad.loops import Gemm, Program
 from symgrad.loops.walk import walk
+from symgrad.run import cache as disk
 from symgrad.run.entry import ENTRY_NAME, emit_entry
 
 __all__ = [
-    "CompiledObject", "Library", "blas_options", "compile_object", "compile_text", "entry_address", "host", "lock", "provide_blas", "uses_blas",
+    "CompiledObject", "Library", "blas_options", "compile_object", "compile_text", "entry_address", "host", "lock", "provide_blas",
+    "provide_products", "uses_blas",
 ]  # fmt: skip
 
 # One compilation at a time: llvmlite is not re-entrant. A fork waits for it, so that the child
@@ -124,6 +126,7 @@ class Library:
             llvm, machine = _llvm()
             if blas:
                 provide_blas()
+            provide_products(needs)
             self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
             # Only now are the process's own symbols known to LLVM.
             missing = [name for name in needs if llvm.address_of_symbol(name) is None]
@@ -196,6 +199,45 @@ def compile_text(text: str) -> bytes:
         passes = llvm.create_pass_builder(target, options)
         passes.getModulePassManager().run(module, passes)
         return bytes(target.emit_object(module))
+
+
+# --- matrix products ----------------------------------------------------------------------------------
+
+_products: dict[str, Library] = {}
+
+
+def provide_products(names: Iterable[str]) -> None:
+    """Gives machine code those of our own matrix products that are named: made once, kept on disk, loaded once a process."""
+    from symgrad.render.products import PREFIX
+
+    llvm, _ = _llvm()
+    with lock:
+        for name in names:
+            if not name.startswith(PREFIX) or name in _products:
+                continue
+            key = disk.digest([name, *disk.versions(), *host()])
+            found = disk.default().load(key)
+            code = found[1][0] if found else _compile_product(name)
+            if found is None:
+                disk.default().store(key, {}, [code])
+            _products[name] = Library(code)
+            llvm.add_symbol(name, _products[name].address(name))
+
+
+def _compile_product(name: str) -> bytes:
+    from llvmlite import ir
+
+    from symgrad.render.llvm_gemm import emit_product
+
+    llvm, _ = _llvm()
+    target = _target()
+    module = ir.Module(name)
+    module.triple, module.data_layout = llvm.get_process_triple(), str(target.target_data)
+    emit_product(module, name)
+    final = llvm.parse_assembly(str(module))
+    final.verify()
+    _optimize(final, target)
+    return bytes(target.emit_object(final))
 
 
 # --- BLAS ------------------------------------------------------------------------------------------

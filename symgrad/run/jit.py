@@ -153,6 +153,7 @@ def _kernel_intrinsic(program: Program, plan: Plan, dtype: str, fastmath: bool) 
             pointer = ir.IntType(8).as_pointer()
             name = builder.module.get_unique_name("symgrad_kernel")
             kernel = emit_kernel(builder.module, program, dtype=dtype, fastmath=fastmath, name=name, **blas)
+            engine.provide_products(builder.module.globals)
             kernel.linkage = "internal"
             buffers = cgutils.alloca_once(builder, pointer, size=max(1, len(program.arguments)))
             sizes = cgutils.alloca_once(builder, ir.IntType(64), size=max(1, len(program.sizes)))
