@@ -17,6 +17,7 @@ import threading
 import unicodedata
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -599,8 +600,31 @@ def symbols(names: str, shape: Any = (), *, integer: bool = False, positive: boo
 # --- traversal -------------------------------------------------------------------------------------
 
 
+_orders = threading.local()
+
+
+@contextmanager
+def remembered_orders() -> Iterator[None]:
+    """Inside, the order below the same roots is found once: for a stage that reads one large graph many times."""
+    before = getattr(_orders, "known", None)
+    _orders.known = {}
+    try:
+        yield
+    finally:
+        _orders.known = before
+
+
 def topological(*roots: Expr) -> list[Expr]:
     """Every node below the roots once, operands before their users, in the order of reading left to right."""
+    known = getattr(_orders, "known", None)
+    if known is None:
+        return _order(roots)
+    if roots not in known:
+        known[roots] = _order(roots)
+    return list(known[roots])
+
+
+def _order(roots: tuple[Expr, ...]) -> list[Expr]:
     order: list[Expr] = []
     seen: set[Expr] = set()
     stack: list[Expr | None] = list(reversed(roots))

@@ -8,6 +8,7 @@ program, 4 the LLVM code.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ import numpy as np
 
 from symgrad import dims
 from symgrad.dims import Constraint, Shape
-from symgrad.expr import CONSTANT, OPS, Expr, apply, free_symbols, rebuild, rewrite, topological
+from symgrad.expr import CONSTANT, OPS, Expr, apply, free_symbols, rebuild, remembered_orders, rewrite, topological
 from symgrad.loops import Program
 from symgrad.ops.define import USER_OPS  # may mean something else tomorrow: formulas with one are not kept on disk
 from symgrad.ops.movement import BROADCAST_TO
@@ -76,6 +77,11 @@ def make_function(formula: Formula) -> Function:
 
 def build(formula: Formula, plan: Plan, lower: Lowering | None = None) -> Kernel:
     """One plan through all stages: key → cache → differentiate → simplify → expand → schedule → verify → render → run."""
+    with _without_collections():
+        return _build(formula, plan, lower)
+
+
+def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
     stage = _Stages(formula, plan)
     with stage("key"):
         key = _key(formula, plan)
@@ -95,7 +101,8 @@ def build(formula: Formula, plan: Plan, lower: Lowering | None = None) -> Kernel
         with stage("expand"):
             expanded = expand(simple)
         with stage("schedule"):
-            program, words, layout = (lower or _scheduled)(formula, plan, expanded)
+            with remembered_orders():
+                program, words, layout = (lower or _scheduled)(formula, plan, expanded)
         stage.show(3, "scheduled", lambda: "\n".join([*words, str(program)]))
         stage.show(4, "rendered", lambda: _llvm(program, formula))
     if kernel is None:
@@ -189,14 +196,25 @@ def _constants(formula: Formula) -> dict[bytes, bytes]:
 def _simplified(formula: Formula, outputs: dict[str, Expr]) -> dict[str, Expr]:
     if not formula.simplify:
         return outputs
+    simple = _briefly(formula, outputs) if formula.is_large else _thoroughly(formula, outputs)
+    # A real formula may have become a whole number, x/x → 1: the buffers are of the kinds that were asked for.
+    return {name: e if e.kind == given.kind else apply(OPS["to_real"], e) for (name, given), e in zip(outputs.items(), simple)}
+
+
+def _briefly(formula: Formula, outputs: Mapping[str, Expr]) -> list[Expr]:
+    """The local rules once; SymPy's budget is a small part of what is large, and would cost more than it saves."""
+    from symgrad.simplify import apply_local
+
+    return apply_local(list(outputs.values()), formula.outputs, stability=True, brief=True)
+
+
+def _thoroughly(formula: Formula, outputs: Mapping[str, Expr]) -> list[Expr]:
     from symgrad.simplify import simplify
     from symgrad.simplify.islands import WORTH, set_store
 
     with engine.lock:
         set_store(disk.Store("island") if formula.cache else None)
-        simple = simplify(list(outputs.values()), worth=WORTH)
-    # A real formula may have become a whole number, x/x → 1: the buffers are of the kinds that were asked for.
-    return {name: e if e.kind == given.kind else apply(OPS["to_real"], e) for (name, given), e in zip(outputs.items(), simple)}
+        return list(simplify(list(outputs.values()), worth=WORTH)
 
 
 def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:
@@ -267,6 +285,19 @@ def _cost(before: Mapping[str, Expr], after: Mapping[str, Expr]) -> dict[str, An
     from symgrad.simplify.cost import count
 
     return {"before": asdict(count(list(before.values()))), "after": asdict(count(list(after.values())))}
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Python's search for cycles rests: it would walk over the nodes again and again (a third of the time for 10,000
+    operations), which hold none. One formula is compiled at a time, so whoever finds it on switches it on again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class _Stages:

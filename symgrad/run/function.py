@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from symgrad import dims
 from symgrad.dims import Constraint
 from symgrad.errors import ShapeError
-from symgrad.expr import Expr
+from symgrad.expr import Expr, topological
 from symgrad.run import engine
 from symgrad.run.arguments import Signature, as_array
 from symgrad.run.kernel import Kernel, Plan, element_type
@@ -22,6 +23,7 @@ from symgrad.run.targets import Targets
 
 __all__ = ["Builders", "Call", "Formula", "Function", "nest_map"]
 
+LARGE = 5_000  # nodes
 Array = np.ndarray[Any, Any]
 Nest = Any  # an index, or a tuple, list or dict of nests
 
@@ -45,6 +47,11 @@ class Formula:
     fastmath: bool
     cache: bool
     mode: str
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether every pass over the nodes counts: a formula written out in numbers, not tensors."""
+        return len(topological(*self.outputs)) > LARGE
 
 
 @dataclass(frozen=True)
@@ -337,7 +344,8 @@ class Function:
             attribute = _ATTRIBUTE.get(kind, kind)
             self._calls[kind] = Call(formula, kind, builders, give_away(attribute))
             setattr(self, attribute, self._calls[kind])
-        self._calls["value"].make()
+        if not formula.is_large:  # then the value, too, is compiled when first called
+            self._calls["value"].make()
 
     @property
     def inputs(self) -> tuple[Expr, ...]:
@@ -398,7 +406,7 @@ class Function:
     @property
     def cost(self) -> Cost:
         """Operations, transcendental calls, flops and bytes of the value, before and after simplification."""
-        kernel = self._calls["value"].kernel
+        kernel = self._calls["value"].make().kernel
         assert kernel is not None
         return Cost(kernel.cost["before"], kernel.cost["after"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from symgrad import dims
 from symgrad.errors import ShapeError
@@ -37,7 +38,8 @@ def _grad(formula: Formula) -> Plan:
     def derive() -> dict[str, Expr]:
         from symgrad.differentiate import grad
 
-        return dict(zip(names, grad(stable_outputs(formula)[0], list(formula.wrt), simplify=formula.simplify)))
+        # what is large is simplified once, all together
+        return dict(zip(names, grad(stable_outputs(formula)[0], list(formula.wrt), simplify=formula.simplify and not formula.is_large)))
 
     outputs = [(n, "real", w.shape) for n, w in zip(names, formula.wrt)]
     return Plan("grad", formula.inputs, tuple(outputs), nest_map(formula.targets, names.__getitem__), derive)
@@ -47,7 +49,14 @@ def _value_and_grad(formula: Formula) -> Plan:
     only_scalar(formula, "value_and_grad")
     value, gradient = _value(formula), _grad(formula)
     both = (*value.outputs, *gradient.outputs)
-    return Plan("value_and_grad", formula.inputs, both, (value.result, gradient.result), lambda: {**value.derive(), **gradient.derive()})
+
+    def derive() -> dict[str, Expr]:
+        found = value.derive()
+        if formula.is_large:  # the gradient reads the value's nodes: those of the form that was differentiated
+            found = dict(zip(found, stable_outputs(formula)))
+        return {**found, **gradient.derive()}
+
+    return Plan("value_and_grad", formula.inputs, both, (value.result, gradient.result), derive)
 
 
 def _jacobian(formula: Formula) -> Plan:
@@ -105,7 +114,12 @@ def stable_outputs(formula: Formula) -> Sequence[Expr]:
         return formula.outputs
     from symgrad.simplify import apply_local
 
-    return apply_local(formula.outputs, formula.outputs, stability=True)
+    if formula not in _stable:
+        _stable[formula] = apply_local(formula.outputs, formula.outputs, stability=True, brief=formula.is_large)
+    return _stable[formula]
+
+
+_stable: WeakKeyDictionary[Formula, Sequence[Expr]] = WeakKeyDictionary()
 
 
 PLANS: dict[str, Callable[[Formula], Plan]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,10 +67,12 @@ def _read_inputs(inputs: Any, found: Sequence[Expr]) -> tuple[Expr, ...]:
     for item in given:
         if item.op.name != "symbol":
             raise TypeError(f"inputs are symbols, this is a {item.op.name} node")
-        if given.count(item) > 1:
+    listed = Counter(given)
+    for item in given:
+        if listed[item] > 1:
             raise ValueError(f"{item.name!r} is listed twice among the inputs")
     free_symbols(*given, *found)  # one name, one symbol
-    missing = [s.name for s in found if s not in given]
+    missing = [s.name for s in found if s not in listed]
     if missing:
         raise ValueError(f"inputs lack {', '.join(missing)}, which the expression depends on")
     return tuple(given)
