@@ -214,7 +214,7 @@ def _thoroughly(formula: Formula, outputs: Mapping[str, Expr]) -> list[Expr]:
 
     with engine.lock:
         set_store(disk.Store("island") if formula.cache else None)
-        return list(simplify(list(outputs.values()), worth=WORTH)
+        return list(simplify(list(outputs.values()), worth=WORTH))
 
 
 def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:
