@@ -5,6 +5,9 @@
     forward     the forward sweep: tangents, from inputs to a result
     vectorize   one formula over extra leading axes, for Jacobians
     check       derivatives against central differences
+    sparsity    which elements of a result depend on which of its variables, as rows of sets
+    accesses    sparse derivatives along ones, by the ways in which a formula reads its variables
+    colouring   few directions that tell the entries of a sparse matrix apart; compressed: products with them
 
 Everything here takes expressions and gives expressions, so derivatives compose to any order.
 """
@@ -19,11 +22,11 @@ from symgrad import dims
 from symgrad.differentiate.check import check_grads
 from symgrad.differentiate.forward import fresh_symbol, push_forward, zeros
 from symgrad.differentiate.reverse import pull_back
-from symgrad.differentiate.vectorize import vectorize
+from symgrad.differentiate.vectorize import over_unit_vectors, vectorize
 from symgrad.dims import Shape
 from symgrad.errors import ShapeError
 from symgrad.expr import CONSTANT, METHODS, SYMBOL, Expr, ExprLike, apply, as_expr, constant, free_symbols, rebuild, rewrite, topological
-from symgrad.ops.movement import EYE, TRANSPOSE, reshape_to
+from symgrad.ops.movement import TRANSPOSE
 
 __all__ = ["FINISH", "check_grads", "grad", "hessian", "hvp", "jacobian", "jvp", "vectorize", "vjp"]
 
@@ -225,12 +228,6 @@ def _count(shape: Shape) -> int:
     return total
 
 
-def _unit_vectors(shape: Shape) -> Expr:
-    """All unit vectors of a shape: an identity of shape ``shape + shape``."""
-    size = dims.total(shape)
-    return reshape_to(apply(EYE, rows=size, columns=size), shape + shape)
-
-
 def _jacobian(y: Expr, x: Expr) -> Expr:
     if y.kind != "real":
         return zeros(y.shape + x.shape)
@@ -245,7 +242,7 @@ def _jacobian_by_rows(y: Expr, x: Expr) -> Expr:
         return _gradient([(y, constant(1.0))], [x])[0]
     g = fresh_symbol("cotangent", y)
     (row,) = pull_back([(y, g)], [x])
-    return zeros(y.shape + x.shape) if row is None else vectorize([row], {g: _unit_vectors(y.shape)}, y.shape)[0]
+    return zeros(y.shape + x.shape) if row is None else over_unit_vectors(row, g)
 
 
 def _jacobian_by_columns(y: Expr, x: Expr) -> Expr:
@@ -256,7 +253,7 @@ def _jacobian_by_columns(y: Expr, x: Expr) -> Expr:
     (column,) = push_forward([y], {x: v})
     if column is None:
         return zeros(y.shape + x.shape)
-    (columns,) = vectorize([column], {v: _unit_vectors(x.shape)}, x.shape)
+    columns = over_unit_vectors(column, v)
     ndim = columns.ndim
     return columns if not y.shape else apply(TRANSPOSE, columns, axes=(*range(x.ndim - ndim, 0), *range(-ndim, x.ndim - ndim)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from symgrad.dims import Shape
 from symgrad.expr import Expr, apply, constant
 from symgrad.ops.linear import canonical_spec, contract, split_spec
 from symgrad.ops.movement import reshape_to
@@ -121,6 +122,56 @@ def _contract_ones(e: Expr) -> Expr | None:
     return None
 
 
+def _contract_repeated(e: Expr) -> Expr | None:
+    """An operand that repeats itself along an axis does without it, if the other has that axis; or the result repeats itself."""
+    left, right, result = split_spec(e.params["spec"])
+    operands, letters = list(e.args), [left, right]
+    spread: set[str] = set()
+    for k in range(2):
+        x, other = operands[k], letters[1 - k]
+        if x.op.name != "broadcast_to":
+            continue
+        (small,) = x.args
+        sizes = (1,) * (x.ndim - small.ndim) + small.shape
+        axes = list(zip(letters[k], sizes, x.shape, strict=True))
+        repeated = {c for c, own, d in axes if own == 1 and d != 1 and (c in other or c in result)}
+        if repeated:
+            spread |= {c for c in repeated if c not in other}
+            kept = [axis for axis in axes if axis[0] not in repeated]
+            less = reshape_to(small, tuple(own for _, own, _ in kept))
+            operands[k], letters[k] = _broadcast(less, tuple(d for _, _, d in kept)), "".join(c for c, _, _ in kept)
+    if letters == [left, right]:
+        return None
+    product = apply(e.op, *operands, spec=canonical_spec(letters[0], letters[1], "".join(c for c in result if c not in spread)))
+    return _broadcast(reshape_to(product, tuple(1 if c in spread else d for c, d in zip(result, e.shape, strict=True))), e.shape)
+
+
+def _broadcast(x: Expr, shape: Shape) -> Expr:
+    return x if x.shape == shape else do("broadcast_to", x, shape=shape)
+
+
+def _contract_factor(e: Expr) -> Expr | None:
+    """A factor that alone has an axis goes to the other operand, which has it, too: fewer products, each of fewer axes."""
+    left, right, result = split_spec(e.params["spec"])
+    for x, other, own, others in ((e.args[0], e.args[1], left, right), (e.args[1], e.args[0], right, left)):
+        if x.op.name != "mul" or x.kind != "real":
+            continue
+        for factor, rest in (x.args, x.args[::-1]):
+            has, left_over = ("".join(_letters(a, x, list(own))) for a in (factor, rest))
+            if has and rest.kind == "real" and set(has) <= set(others) and set(left_over) < set(own):
+                scaled = do("mul", _aligned(_without_ones(factor, x), has, others), other)
+                return do("contract", _without_ones(rest, x), scaled, spec=canonical_spec(left_over, others, result))
+    return None
+
+
+def _aligned(x: Expr, have: str, want: str) -> Expr:
+    """The axes in the order of ``want``, with axes of size 1 where there are none."""
+    order = "".join(c for c in want if c in have)
+    moved = _permuted(x, have, order)
+    sizes = dict(zip(order, moved.shape, strict=True))
+    return reshape_to(moved, tuple(sizes.get(c, 1) for c in want))
+
+
 def _contract_eye(e: Expr) -> Expr | None:
     """``A @ I`` is ``A``."""
     left, right, result = split_spec(e.params["spec"])
@@ -146,5 +197,9 @@ CONTRACTIONS: tuple[Rule, ...] = (
          sample(lambda A, v, s: do("contract", s, v, spec=",i->i"))),
     Rule("contract zeros",         ("contract",),              _contract_zeros,        "A @ broadcast_to(0, (3,))"),
     Rule("contract ones",          ("contract",),              _contract_ones,         "A @ broadcast_to(s, (3,))"),
+    Rule("contract repeated",      ("contract",),              _contract_repeated,
+         sample(lambda A, v, s: do("contract", A, do("broadcast_to", v, shape=(2, 3)), spec="ij,ij->i"))),
+    Rule("contract factor",        ("contract",),              _contract_factor,
+         sample(lambda A, v, s: do("contract", A[:, :, None] * v, A, spec="ijk,ik->jk"))),
     Rule("contract eye",           ("contract",),              _contract_eye,          "A @ eye(3)"),
 )  # fmt: skip
