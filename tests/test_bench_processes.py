@@ -78,7 +78,7 @@ def test_losses_are_those_of_jax(name):
 def test_cold_work_agrees(problem, until, tmp_path, monkeypatch):
     pytest.importorskip("jax", reason="jax is the peer")
     monkeypatch.setenv("SYMGRAD_CACHE_DIR", str(tmp_path))
-    ours, theirs = cold.symgrad_seconds(problem, until, prepared=False), cold.jax_seconds(problem, until)
+    ours, theirs = cold.symgrad_seconds(problem, until, []), cold.jax_seconds(problem, until)
     assert ours.keys() == theirs.keys() and all(ours[k] == pytest.approx(theirs[k], rel=1e-9) for k in ours if k != "seconds")
 
 

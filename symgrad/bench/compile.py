@@ -40,12 +40,12 @@ def _case(problem: str, until: str) -> Case:
 # --- in the new process ----------------------------------------------------------------------------
 
 
-def symgrad_seconds(problem: str, until: str, prepared: bool) -> dict[str, Any]:
-    """``prepared``: SymPy has been imported."""
+def symgrad_seconds(problem: str, until: str, before: Sequence[str]) -> dict[str, Any]:
+    """``before``: packages that are imported before the clock starts."""
     import symgrad as sg
 
-    if prepared:
-        import_module("sympy")
+    for package in before:
+        import_module(package)
     a, b = sg.symbols("a b")
     sg.compile(a * b + 1, cache=False).value_and_grad(2.0, 3.0)
     x, t = data(PROBLEMS[problem]) if problem in PROBLEMS else (np.zeros(0), np.zeros(0))
@@ -141,6 +141,6 @@ def _contestant(function: str, *more: Any) -> Callable[[Case], Contestant]:
 
 WORKLOAD = Workload(
     "compile", "cold: seconds from an expression to its first gradient, and to the first epoch of training", cases,
-    {"symgrad": _contestant("symgrad_seconds", True), "symgrad unimported": _contestant("symgrad_seconds", False),
+    {"symgrad": _contestant("symgrad_seconds", ["sympy"]), "symgrad unimported": _contestant("symgrad_seconds", []),
      "jax": _contestant("jax_seconds")}, quick=False,
 )  # fmt: skip
