@@ -110,6 +110,18 @@ def test_a_worker_is_a_contestant_in_its_own_process(capfd):
     assert worker.process.returncode == 0
 
 
+def test_a_worker_that_ends_is_a_refusal(tmp_path, monkeypatch):
+    (tmp_path / "ending.py").write_text("import os\nCONTESTANTS = {'one': lambda case: os._exit(3)}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker = Remote("ending", "one", 1)
+    try:
+        for _ in range(2):
+            with pytest.raises(Refusal, match="its process ended, status 3"):
+                worker.build(Case("case"))
+    finally:
+        worker.close()
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_peak_is_a_plausible_rate(dtype):
     case = Case("peak", dtype=dtype)

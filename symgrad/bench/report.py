@@ -193,7 +193,8 @@ def plot(reports: Sequence[Report], path: str) -> None:
     axes.set_yticks([at for at, _ in ticks], [title for _, title in ticks], fontsize=7)
     axes.set_xscale("log")
     axes.axvline(1.0, color="black", linewidth=0.8)
-    axes.invert_yaxis()
+    axes.set_ylim(position - 0.5, -1.0)  # the first on top
+    axes.set_xlim(right=3 * max((ratio for _, ratios in groups for ratio in ratios.values()), default=1.0))  # room for the last label
     axes.set_xlabel("× symgrad (shorter is faster)")
     figure.savefig(path)
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -113,7 +114,8 @@ class Remote:
     def close(self) -> None:
         """Ends the process."""
         assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended by itself; what could not be sent is lost with it
+            self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
 
