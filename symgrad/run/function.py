@@ -313,6 +313,16 @@ class Function:
     >>> value, _ = f.value_and_grad(0.0, np.arange(3.0), out=(None, (slopes,)))
     >>> print(value, slopes)
     [0. 0. 0.] [0. 1. 2.]
+
+    ``jacobian`` and ``hessian`` take ``sparse=True``: a ``scipy.sparse`` matrix in CSC format, of shape elements of the result ×
+    elements of the variable (several of either: blocks, structured as the dense ones are), whose cost follows the entries that
+    may differ from 0. Which these are is read off the expression; for new sizes of named dimensions once more.
+
+    >>> z = sg.symbol("z", "n")
+    >>> chain = sg.compile(sg.sum((z[1:] - z[:-1]**2)**2), wrt=z)
+    >>> H = chain.hessian(np.ones(50_000), sparse=True)
+    >>> H.shape, H.nnz, float(H[7, 8])
+    ((50000, 50000), 149998, -4.0)
     """
 
     __slots__ = ("__call__", "__weakref__", "_builders", "_calls", "_jits", "formula", "grad", "hessian", "jacobian", "value_and_grad")
@@ -426,7 +436,7 @@ class Function:
             if call.kernel is not None:
                 found[name] = call.kernel
             if call._sparse is not None:
-                found.update({f"{way}, sparse": kernel for way, kernel in call._sparse.kernels.items()})
+                found.update(call._sparse.kernels)
             if call._mapped is not None and call._mapped.kernel is not None:
                 found[f"{name} over arrays"] = call._mapped.kernel
         return found

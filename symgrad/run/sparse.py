@@ -1,9 +1,11 @@
 """``f.jacobian(..., sparse=True)`` and ``f.hessian(..., sparse=True)``: matrices whose cost follows their non-zeros.
 
-The pattern comes from the expression (:mod:`symgrad.differentiate.sparsity`), its colouring says which directions tell
-the entries apart (:mod:`symgrad.differentiate.colouring`), and one kernel computes the products with all of them. What
-belongs to the sizes of a call (pattern, colours, where each entry stands in the products, index arrays) is a
-:class:`Template`, kept for the next call; the kernels are the same for all sizes.
+The pattern comes from the expression (:mod:`symgrad.differentiate.sparsity`). Where every element depends on one of each way
+in which the formula reads its variables, one kernel computes derivatives along ones, of which the entries are sums
+(:mod:`symgrad.differentiate.accesses`). Where not, a colouring says which directions tell the entries apart
+(:mod:`symgrad.differentiate.colouring`), and one kernel computes the products with all of them. What belongs to the sizes
+of a call (pattern, colours, which products make an entry, index arrays) is a :class:`Template`, kept for the next call;
+the kernels are the same for all sizes.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ __all__ = ["SparseCall"]
 
 Array = np.ndarray[Any, Any]
 Block = tuple[Any, int, int]
-_KEPT = 8  # templates, for so many different sizes
+_KEPT = 4  # templates, for so many different sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,5 +313,6 @@ def _blocks(
         indptr = np.searchsorted(columns[start:stop] - lefts[j], np.arange(shape[1] + 1))
         empty = csc_matrix((np.zeros(stop - start, dtype), rows[start:stop] - tops[i], indptr), shape=shape)
         empty.has_canonical_format = True  # sorted, and nothing twice
+        empty.data = np.zeros(0, dtype)
         blocks.append((empty, start, stop))
     return order, tuple(blocks)
