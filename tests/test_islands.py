@@ -22,7 +22,7 @@ from symgrad.evaluate import evaluate
 from symgrad.expr import OPS, Expr, apply, topological
 from symgrad.simplify import agreement, algebra, islands
 from symgrad.simplify.agreement import disagreement, evaluate_precisely, sample_points
-from symgrad.simplify.bounded import bounded
+from symgrad.simplify.bounded import bounded, given_up, left_alone
 from symgrad.simplify.cost import cost, count
 from symgrad.simplify.islands import read_forms, set_store, simplify_islands, write_forms
 
@@ -279,25 +279,20 @@ def test_a_known_island_needs_no_sympy(tmp_path: Any) -> None:
 # --- SymPy misbehaves -------------------------------------------------------------------------------
 
 
-def _spin() -> None:
-    while True:
-        pass
+@pytest.fixture
+def hanging() -> Iterator[Any]:
+    """A call that hangs until the test is over."""
+    over = threading.Event()
+    yield over.wait
+    over.set()
+    while left_alone():
+        time.sleep(0.001)
 
 
-def _stubborn() -> None:
-    while True:
-        try:
-            while True:
-                pass
-        except Exception:
-            continue
-
-
-@pytest.mark.parametrize("hang", [_spin, _stubborn, lambda: time.sleep(1e6)], ids=["spinning", "catching everything", "in C code"])
 @pytest.mark.parametrize("in_thread", [False, True], ids=["main thread", "other thread"])
-def test_sympy_hangs(monkeypatch: pytest.MonkeyPatch, hang: Any, in_thread: bool) -> None:
-    monkeypatch.setattr(islands, "SECONDS", 0.2)
-    monkeypatch.setattr(algebra, "_passes", lambda *args: [hang])
+def test_sympy_hangs(monkeypatch: pytest.MonkeyPatch, hanging: Any, in_thread: bool) -> None:
+    monkeypatch.setattr(islands, "SECONDS", 0.05)
+    monkeypatch.setattr(algebra, "_passes", lambda *args: [hanging])
     e = (x**2 - y**2) / (x - y)
     report: dict[str, Any] = {}
     results: list[Any] = []
@@ -314,6 +309,24 @@ def test_sympy_hangs(monkeypatch: pytest.MonkeyPatch, hang: Any, in_thread: bool
     assert results == [[e, sg.tanh(e * 3 - e)]]
     assert report["unsimplified"]["SymPy took too long"] == 1  # and no second island was tried
     assert not islands._remembered  # what depends on the machine's load is not kept
+
+
+def test_sympy_is_left_alone_until_it_has_ended(monkeypatch: pytest.MonkeyPatch, hanging: Any) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(islands, "SECONDS", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(algebra, "_passes", lambda *args: [hanging, lambda: asked.append(1)])
+        e = (x**2 - y**2) / (x - y)
+        assert simplify_islands([e]) == [e]
+    monkeypatch.setattr(islands, "SECONDS", 10.0)
+    report: dict[str, Any] = {}
+    assert simplify_islands([e], report=report) == [e]
+    assert report["unsimplified"] == {"SymPy still works on a formula that took too long": 1}
+    hanging.__self__.set()
+    while left_alone():
+        time.sleep(0.001)
+    assert simplify_islands([e]) == [x + y]
+    assert not asked  # the call that nobody waited for has ended at its next pass
 
 
 @pytest.mark.parametrize("error", [RecursionError, ValueError, NotImplementedError, ZeroDivisionError, MemoryError])
@@ -340,17 +353,27 @@ def test_sympy_is_wrong_or_worse(monkeypatch: pytest.MonkeyPatch) -> None:
         assert one(e) is e
 
 
-def test_bounded() -> None:
+def test_bounded(hanging: Any) -> None:
     assert bounded(lambda: 1, 5.0) == 1
     with pytest.raises(KeyError):
         bounded(lambda: {}["a"], 5.0)
+    with pytest.raises(KeyboardInterrupt):
+        bounded(_interrupt, 5.0)
     before = threading.active_count()
+    assert not given_up() and not left_alone()
+    seen: list[bool] = []
     with pytest.raises(TimeoutError):
-        bounded(_spin, 0.05)
-    deadline = time.monotonic() + 20
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before  # the abandoned thread has ended
+        bounded(lambda: (seen.append(given_up()), hanging(), seen.append(given_up())), 0.05)
+    assert left_alone()
+    hanging.__self__.set()
+    while left_alone():
+        time.sleep(0.001)
+    assert seen == [False, True]
+    assert threading.active_count() == before
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 # --- agreement --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from symgrad.expr import Expr, topological
+from symgrad.simplify.bounded import given_up
 from symgrad.sympy_bridge import Reader, scalar_to_sympy
 
 __all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "is_algebraic"]
@@ -90,6 +91,8 @@ def candidates(roots: Sequence[Expr], leaves: Sequence[Expr], ranges: Sequence[s
     found: list[list[Expr]] = []
     seen: list[list[Any]] = []
     for run in _passes(sympy, originals, terms, len(leaves)):
+        if given_up():
+            break
         forms = run()
         if forms in seen:
             continue

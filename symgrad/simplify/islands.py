@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from symgrad.expr import OPS, Expr, apply, constant, substitute, symbol, topological
 from symgrad.simplify.agreement import depends, disagreement
 from symgrad.simplify.algebra import candidates, is_algebraic
-from symgrad.simplify.bounded import bounded
+from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
 from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.rewriting import fit, with_args
@@ -263,6 +263,8 @@ def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> l
 
 def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
     """The cheapest forms that agree; or why there are none."""
+    if left_alone():  # SymPy is not made for two threads
+        return {"reason": "SymPy still works on a formula that took too long", "temporary": True}
     import sympy  # noqa: F401  (here, so that the wall-clock limit does not count it)
 
     try:
