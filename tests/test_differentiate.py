@@ -307,3 +307,13 @@ def test_printed_derivatives() -> None:
 def test_simplify_false_is_the_bare_chain_rule() -> None:
     assert str(sg.grad(sg.tanh(x), x, simplify=False)) == "1.0*(1 - tanh(x)**2)"
     assert number(sg.grad(3 * x**2 - 4 * x + 5, x, simplify=False), x=3.0) == 14
+
+
+def test_simplified_products_can_be_differentiated_again() -> None:
+    """An axis that simplification takes from one operand is summed in the other: no product has it on one side alone."""
+    X, A = sg.symbol("X", ("n", 3)), sg.symbol("A", (3, 4))
+    y = sg.sum(sg.tanh(sg.sum(sg.tanh(X) @ sg.tanh(A), axis=1, keepdims=True)))
+    rng = np.random.default_rng(0)
+    at = {X: rng.normal(size=(5, 3)), A: rng.normal(size=(3, 4))}
+    for found, bare in zip(sg.hessian(y, [X, A])[0], sg.hessian(y, [X, A], simplify=False)[0]):
+        np.testing.assert_allclose(evaluate(found, at), evaluate(bare, at), rtol=1e-12, atol=1e-12)

@@ -142,7 +142,7 @@ def _contract_repeated(e: Expr) -> Expr | None:
             operands[k], letters[k] = _broadcast(less, tuple(d for _, _, d in kept)), "".join(c for c, _, _ in kept)
     if letters == [left, right]:
         return None
-    product = apply(e.op, *operands, spec=canonical_spec(letters[0], letters[1], "".join(c for c in result if c not in spread)))
+    product = contract(operands[0], operands[1], letters[0], letters[1], "".join(c for c in result if c not in spread))
     return _broadcast(reshape_to(product, tuple(1 if c in spread else d for c, d in zip(result, e.shape, strict=True))), e.shape)
 
 
@@ -160,7 +160,7 @@ def _contract_factor(e: Expr) -> Expr | None:
             has, left_over = ("".join(_letters(a, x, list(own))) for a in (factor, rest))
             if has and rest.kind == "real" and set(has) <= set(others) and set(left_over) < set(own):
                 scaled = do("mul", _aligned(_without_ones(factor, x), has, others), other)
-                return do("contract", _without_ones(rest, x), scaled, spec=canonical_spec(left_over, others, result))
+                return contract(_without_ones(rest, x), scaled, left_over, others, result)
     return None
 
 
