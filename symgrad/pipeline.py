@@ -151,7 +151,9 @@ def compile_loop(
         step = next((s for s in formula.inputs if s.name == STEP and s not in state), None)
         following = {s: expanded[s.name] for s in state}
         lanes, itemsize = host_lanes(dtype), np.dtype(dtype).itemsize
-        found = schedule_loop(following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize, mode=mode)
+        found = schedule_loop(
+            following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize, mode=mode, threads=_kernel_threads(formula)
+        )
         return found.program, list(found.words), LoopLayout.of(found).header()
 
     kernel = build(formula, plan, lower)
@@ -238,15 +240,22 @@ def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:
 def _scheduled(formula: Formula, plan: Plan, outputs: Mapping[str, Expr]) -> tuple[Program, list[str], Mapping[str, Any]]:
     from symgrad.render.llvm import host_lanes
 
-    return *_schedule(formula, plan, outputs, host_lanes(formula.dtype), formula.mode), {}
+    return *_schedule(formula, plan, outputs, host_lanes(formula.dtype), formula.mode, _kernel_threads(formula)), {}
 
 
-def _schedule(formula: Formula, plan: Plan, outputs: Mapping[str, Expr], lanes: int, mode: str) -> tuple[Program, list[str]]:
+def _kernel_threads(formula: Formula) -> int:
+    """Into how many a kernel may split itself: it makes its threads through POSIX."""
+    return formula.threads if os.name == "posix" else 1
+
+
+def _schedule(
+    formula: Formula, plan: Plan, outputs: Mapping[str, Expr], lanes: int, mode: str, threads: int = 1
+) -> tuple[Program, list[str]]:  # fmt: skip
     from symgrad.schedule import schedule
 
     planned = {name: shape for name, _, shape in plan.outputs}
     shaped = {name: e if e.shape else _spread(e, planned[name]) for name, e in outputs.items()}
-    return schedule(shaped, lanes=lanes, name=plan.kind, mode=mode, itemsize=np.dtype(formula.dtype).itemsize)
+    return schedule(shaped, lanes=lanes, name=plan.kind, mode=mode, itemsize=np.dtype(formula.dtype).itemsize, threads=threads)
 
 
 def _spread(scalar: Expr, shape: Shape) -> Expr:
@@ -332,8 +341,11 @@ def _listed(outputs: Mapping[str, Expr]) -> str:
 # --- what a Function shows and gives away ----------------------------------------------------------
 
 
-def _program(formula: Formula, plan: Plan) -> Program:
-    program, _, _ = _scheduled(formula, plan, expand(_simplified(formula, plan.derive())))
+def _program(formula: Formula, plan: Plan, threads: int = 1) -> Program:
+    from symgrad.render.llvm import host_lanes
+
+    outputs = expand(_simplified(formula, plan.derive()))
+    program, _ = _schedule(formula, plan, outputs, host_lanes(formula.dtype), formula.mode, threads)
     _verify(program)
     return program
 
@@ -359,7 +371,7 @@ def _source(formula: Formula, language: str) -> str:
 
         return render_python([_python_entry(formula, plan) for plan in plans], dtype=formula.dtype)
     if language == "llvm":
-        return "\n".join(_llvm(_program(formula, plan), formula) for plan in plans)
+        return "\n".join(_llvm(_program(formula, plan, _kernel_threads(formula)), formula) for plan in plans)
     if language == "c":
         raise NotImplementedError('f.source("c") is not available yet: "python" and "llvm" are')
     raise ValueError(f'f.source("python") or f.source("llvm"), not {language!r}')

@@ -170,10 +170,12 @@ class Builder:
         self.body.append(Scatter(buffer, offsets, self.spread(self.convert(value, buffer.kind), offsets.lanes), mask))
 
     @contextmanager
-    def loop(self, start: Index | Value | Dim, stop: Index | Value | Dim, step: int = 1, unroll: bool = False) -> Iterator[Value]:
+    def loop(
+        self, start: Index | Value | Dim, stop: Index | Value | Dim, step: int = 1, unroll: bool = False, parallel: int = 0
+    ) -> Iterator[Value]:  # fmt: skip
         variable, outer = self.value("integer"), self.body
         body: list[Statement] = []
-        outer.append(Loop(variable, Index.of(start), Index.of(stop), step, body, unroll))
+        outer.append(Loop(variable, Index.of(start), Index.of(stop), step, body, unroll, parallel))
         self.body = body
         try:
             yield variable

@@ -92,9 +92,10 @@ def _line(statement: Statement) -> str:
             return f"define {register}: {_type(register)} = {_operand(value)}"
         case Assign(register, value):
             return f"{register} = {_operand(value)}"
-        case Loop(variable, start, stop, step, _, unroll):
+        case Loop(variable, start, stop, step, _, unroll, parallel):
             steps = f", {step}" if step != 1 else ""
-            return f"for {variable} in range({_index(start)}, {_index(stop)}{steps}){' unrolled' if unroll else ''}:"
+            how = " unrolled" if unroll else f" in up to {parallel} threads" if parallel else ""
+            return f"for {variable} in range({_index(start)}, {_index(stop)}{steps}){how}:"
         case If(condition):
             return f"if {condition}:"
         case Gemm():

@@ -152,7 +152,8 @@ class Assign:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """``for variable in range(start, stop, step): body``; ``unroll``: the renderer writes the body out (sizes known)."""
+    """``for variable in range(start, stop, step): body``; ``unroll``: the renderer writes the body out (sizes known).
+    ``parallel``: the largest number of rounds (from 0 on) that may run at the same time, in threads; 0: one after another."""
 
     variable: Value
     start: Index
@@ -160,6 +161,7 @@ class Loop:
     step: int
     body: list[Statement]
     unroll: bool = False
+    parallel: int = 0
 
 
 @dataclass(frozen=True, eq=False)

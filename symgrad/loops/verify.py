@@ -308,8 +308,13 @@ class _Verifier:
         self.new(s.variable)
         if s.unroll and isinstance(s.start.offset, int) and all(v in self.unrolled and isinstance(c, int) for v, c in s.start.terms):
             self.unrolled.add(s.variable)
+        registers = self.registers
+        if s.parallel:
+            plain = s.step == 1 and s.start == Index() and not s.unroll
+            self.require(plain, "a loop in threads counts from 0 in steps of 1, and is not unrolled")
+            self.registers = set()  # those of the function around belong to one thread
         self.block(s.body, "body")
-        self.values = values
+        self.values, self.registers = values, registers
 
     def branch(self, s: If) -> None:
         self.require(isinstance(s.condition, Value), "the condition is no value")

@@ -16,6 +16,7 @@ from typing import Any
 from llvmlite import ir
 
 from symgrad.loops import Buffer, Program
+from symgrad.render import threads
 from symgrad.render.llvm_body import Body, Context, TextFunction, memory_type, quoted
 from symgrad.render.llvm_gemm import TOO_LARGE, emit_gemm
 from symgrad.render.llvm_instructions import HANDLERS
@@ -63,7 +64,7 @@ def emit_kernel(
     """
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}: 'float64' or 'float32' is wanted")
-    context = Context(module, name, dtype, fastmath, blas_integer, {**HANDLERS, "gemm": emit_gemm})
+    context = Context(module, name, dtype, fastmath, blas_integer, {**HANDLERS, "gemm": emit_gemm, "parallel": threads.emit_parallel})
     context.blas_threads = blas_threads
     body = Body(context, f"{name}.body")
     for position, buffer in enumerate((*program.arguments, *program.scratch)):
@@ -80,6 +81,7 @@ def emit_kernel(
     heap = [b for b in scratch if b not in stacked]
     parameters = [f"ptr noalias {'readonly ' if b.role in ('input', 'constant') else ''}{body.buffers[b]}" for b in program.arguments]
     parameters += [f"ptr noalias {body.buffers[b]}" for b in heap] + [f"i64 {body.sizes[s]}" for s in program.sizes]
+    parameters += [f"ptr {threads.POOL}"] if body.has_threads else []
     inline = "noinline" if body.has_loops or len(body.lines) > INLINED else "alwaysinline"
     inner = body.text(f"define internal i32 {quoted(body.name)}({', '.join(parameters)}) {inline} nounwind")
     outer = _entry(context, program, body, heap, blas_threads)
@@ -116,6 +118,9 @@ def _entry(context: Context, program: Program, body: Body, heap: list[Buffer], b
         e.sizes[size] = e.emit(f"load i64, ptr {address}, align 8")
     e.dims_lines = e.lines  # sizes are known from here on
     sizes = [f"i64 {e.sizes[s]}" for s in program.sizes]
+    if body.has_threads:
+        threads.open_pool(e)
+        sizes.append(f"ptr {threads.POOL}")
     call = f"call i32 {quoted(body.name)}"
     block, starts = _allocate(e, heap) if heap else ("", [])
     before = e.call("symgrad_blas_threads", "i32", ["i32"], [str(blas_threads)]) if blas_threads else ""
@@ -125,6 +130,8 @@ def _entry(context: Context, program: Program, body: Body, heap: list[Buffer], b
         e.line(f"  call void @free(ptr {block})")
     else:
         result = e.emit(f"{call}({', '.join(arguments + sizes)})")
+    if body.has_threads:
+        threads.close_pool(e)
     if blas_threads:
         e.call("symgrad_blas_threads", "i32", ["i32"], [before])
     e.line(f"  ret i32 {result}")

@@ -168,7 +168,7 @@ class Body:
         self.frames = {kind: pieces.Frame() for kind in ("real", "integer", "boolean")}
         self.frame = {kind: Buffer(f"frame_{kind}", kind, (0,)) for kind in self.frames}
         self.buffers.update((b, f"%frame.{kind}") for kind, b in self.frame.items())
-        self.has_loops = False
+        self.has_loops = self.has_threads = False
         self.rooms: set[str] = set()  # what stands on the stack for matrix products
 
     # --- text ---
@@ -446,6 +446,9 @@ class Body:
         self.line(f"  store {type_} {self.ref(s.value, register.lanes)}, ptr {self.registers[register]}")
 
     def loop(self, s: Loop) -> None:
+        if s.parallel:
+            self.context.handlers["parallel"](self, s)
+            return
         start, stop = self.position(s.start), self.position(s.stop)
         rounds = len(range(start[1], stop[1], s.step)) if start[0] == stop[0] else None
         if s.unroll:

@@ -25,7 +25,7 @@ BLAS_FLOPS = 32 * 32 * 32  # from here on a library's blocking beats one pass of
 
 def make_writer(
     outputs: Mapping[str, Expr], *, lanes: int, mode: str = "auto", itemsize: int = 8,
-    inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (),
+    inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (), threads: int = 1,
 ) -> tuple[Writer, list[str]]:  # fmt: skip
     """The writer of a program, with the decisions made, and those decisions in words."""
     if mode not in MODES:
@@ -33,21 +33,25 @@ def make_writer(
     roots = list(outputs.values())
     plan, why = _choose_batch(roots, mode, lanes)
     gemms = [] if plan or mode == "loops" else [n for n in topological(*roots) if n.op.name == "contract" and _is_for_blas(n, mode)]
-    writer = Writer(outputs, lanes=lanes, plan=plan, itemsize=itemsize, gemms=gemms, inplace=inplace or {}, gathered=gathered)
+    writer = Writer(
+        outputs, lanes=lanes, plan=plan, itemsize=itemsize, gemms=gemms, inplace=inplace or {}, gathered=gathered,
+        threads=threads if plan else 1,
+    )  # fmt: skip
     return writer, [why, *describe(writer)]
 
 
 def schedule(
     outputs: Mapping[str, Expr], *, lanes: int, name: str = "kernel", mode: str = "auto", itemsize: int = 8,
-    inplace: Mapping[str, Expr] | None = None,
+    inplace: Mapping[str, Expr] | None = None, threads: int = 1,
 ) -> tuple[Program, list[str]]:  # fmt: skip
     """The loop program that computes named outputs, and the list of kernels in words.
 
     Inputs become buffers named like their symbols, outputs buffers named by the keys; ``inplace`` maps an output to
     the input it is written over. ``lanes``: SIMD width in values. ``mode``: "tile" (samples in lanes, a chunk of the
     batch through the whole graph), "loops" (one nest a group), "blas" (the same with library matrix products), "auto".
+    ``threads``: into how many a pass of tile kernels is split where it is long enough.
     """
-    writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace)
+    writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, threads=threads)
     writer.emit_body()
     return writer.program(name), words
 

@@ -45,7 +45,9 @@ def _clear(w: Reductions, place: Storage) -> None:
     zero = {"real": 0.0, "integer": 0, "boolean": False}[place.buffer.kind]
     count = Index.of(place.buffer.size)
     start = Index()
-    if place.spread and w.origin is not None:
+    if place.share != 0:
+        start, count = w.share(place), Index.of(place.share)
+    elif place.spread and w.origin is not None:
         start, count = Index.of(w.origin) * place.inner, Index.of(dims.multiply(place.inner, w.chunk))
     w.b.emit(Fill(place.buffer, start, count, zero))
 

@@ -94,15 +94,15 @@ class Nests(Values):
             descend(0, {})
 
     @contextmanager
-    def chunks(self) -> Iterator[None]:
-        """The loop over the batch, a chunk at a time."""
+    def chunks(self, first: Index | None = None, last: Value | None = None) -> Iterator[None]:
+        """The loop over the batch, or a part of it that begins with a chunk, a chunk at a time."""
         assert self.plan is not None
         b, dim = self.b, self.plan.dim
         b.comment(f"over {dim} samples, {self.chunk} at a time, {self.lanes} in lanes")
-        with b.loop(0, dim, self.chunk) as origin:
+        with b.loop(0 if first is None else first, dim if last is None else last, self.chunk) as origin:
             with self.scope():
                 self.origin = origin
-                self.count = b.minimum(b.sub(b.index(dim), origin), self.chunk)
+                self.count = b.minimum(b.sub(b.index(dim) if last is None else last, origin), self.chunk)
                 self.rounded = b.mul(b.floordiv(b.add(self.count, self.lanes - 1), self.lanes), self.lanes)
                 yield
                 self.origin = self.count = self.rounded = None

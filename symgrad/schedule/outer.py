@@ -101,7 +101,9 @@ class OuterProducts(Reductions):
         strides: list[Dim] = [0] * node.ndim
         for k, stride in zip(order, row_major(tuple(sizes)), strict=True):
             strides[k] = stride
-        return Storage(self._scratch("r", node.kind, (dims.total(sizes),)), tuple(strides), local=True)
+        size = dims.total(sizes)
+        buffer = self._scratch("r", node.kind, (dims.multiply(size, self.threads),))
+        return Storage(buffer, tuple(strides), local=True, share=size if self.threads > 1 else 0)
 
     def _turn(self, node: Expr, last: int, place: Storage) -> None:
         """Transposes a chunk, a block of lanes by lanes at a time; columns beyond the last become zero."""

@@ -29,13 +29,15 @@ CHUNK_LIMIT = 512  # samples
 @dataclass(frozen=True)
 class Storage:
     """Where a node's values are. ``strides``: per axis. ``local``: the batch axis counts from the chunk's first
-    sample; ``spread``: local, and all chunks are kept, one after another (``inner`` elements a sample)."""
+    sample; ``spread``: local, and all chunks are kept, one after another (``inner`` elements a sample). ``share``: every
+    thread has so many elements of its own, one after another."""
 
     buffer: Buffer
     strides: tuple[Dim, ...]
     local: bool = False
     spread: bool = False
     inner: Dim = 1
+    share: Dim = 0
 
 
 def row_major(shape: Shape) -> tuple[Dim, ...]:
@@ -55,10 +57,10 @@ class Allocation:
 
     def __init__(
         self, outputs: Mapping[str, Expr], *, lanes: int, plan: BatchPlan | None, itemsize: int, gemms: Sequence[Expr],
-        inplace: Mapping[str, Expr], gathered: Sequence[Expr] = (),
+        inplace: Mapping[str, Expr], gathered: Sequence[Expr] = (), threads: int = 1,
     ) -> None:  # fmt: skip
         self.outputs, self.lanes, self.plan, self.itemsize = dict(outputs), lanes, plan, itemsize
-        self.inplace, self.gathered = dict(inplace), tuple(gathered)
+        self.inplace, self.gathered, self.threads = dict(inplace), tuple(gathered), threads
         self.scratch: list[Buffer] = []
         self.inputs: dict[Expr, Buffer] = {}
         self.constants: dict[Buffer, np.ndarray[Any, Any]] = {}
@@ -133,7 +135,8 @@ class Allocation:
             if node in self.plan.axis:
                 inner = dims.divide(dims.total(node.shape), self.plan.dim)
                 values += inner if isinstance(inner, int) else 1
-        fit = max(self.lanes, min(CHUNK_LIMIT, CHUNK_BYTES // (values * self.itemsize)) // self.lanes * self.lanes)
+        most = min(CHUNK_LIMIT, CHUNK_BYTES // (values * self.itemsize)) // self.threads  # a thread takes whole chunks
+        fit = max(self.lanes, most // self.lanes * self.lanes)
         if isinstance(self.plan.dim, int):
             fit = min(fit, -(-self.plan.dim // self.lanes) * self.lanes)
         return fit
@@ -195,5 +198,8 @@ class Allocation:
         padded: Dim = self.chunk
         if spread:
             padded = dims.multiply(dims.divide(dims.add(self.plan.dim, self.chunk - 1), self.chunk), self.chunk)
-        buffer = self._scratch("c", node.kind, (dims.multiply(inner, padded),))
-        return Storage(buffer, tuple(strides), local=True, spread=spread, inner=inner)
+        size = dims.multiply(inner, padded)
+        if spread or self.threads == 1:
+            return Storage(self._scratch("c", node.kind, (size,)), tuple(strides), local=True, spread=spread, inner=inner)
+        buffer = self._scratch("c", node.kind, (dims.multiply(size, self.threads),))
+        return Storage(buffer, tuple(strides), local=True, inner=inner, share=size)

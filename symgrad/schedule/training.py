@@ -48,7 +48,8 @@ def batch_dimension(data: Sequence[Expr]) -> str | None:
 
 
 def schedule_loop(
-    state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, step: Expr | None, lanes: int, itemsize: int, mode: str = "auto"
+    state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, step: Expr | None, lanes: int, itemsize: int, mode: str = "auto",
+    threads: int = 1,
 ) -> LoopProgram:  # fmt: skip
     """The program that makes many updates: ``state`` maps each symbol to its next value, ``report`` is the loss.
 
@@ -63,7 +64,7 @@ def schedule_loop(
     outputs = {"report": report, **{f"next.{s.name}": value for s, value in changing.items()}}
     inplace = {f"next.{s.name}": s for s in changing}
     gathered = [*batched, *([step] if step is not None else [])]
-    writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, gathered=gathered)
+    writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, gathered=gathered, threads=threads)
     taken = set(writer.sizes())
     all_dim, epochs_dim = _fresh("all", taken), _fresh("epochs", taken)
     whole = {s: Buffer(f"all.{s.name}", s.kind, (all_dim, *s.shape[1:]), "input") for s in batched}

@@ -35,6 +35,7 @@ class Values(Allocation):
         self.origin: Value | None = None  # first sample of the chunk
         self.count: Value | None = None  # samples in the chunk
         self.rounded: Value | None = None  # the same, rounded up to whole vectors
+        self.worker: Value | None = None  # the number of the thread
         self.along_batch = True  # whether the lanes of a pass run along the samples
         self.rows: dict[Expr, Storage] = {}  # copies of batched nodes with the samples outermost, of the current pass
 
@@ -57,7 +58,11 @@ class Values(Allocation):
                 flat = flat + Index.of(self.origin) * storage.inner
             elif not storage.local:
                 flat = flat + Index.of(self.origin) * storage.strides[self.plan.axis[node]]
-        return flat
+        return flat + self.share(storage)
+
+    def share(self, storage: Storage) -> Index:
+        """Where the part of a buffer begins that is this thread's own."""
+        return Index() if self.worker is None else Index.of(self.worker) * storage.share
 
     def _split(self, flat: Index) -> tuple[Index, Dim, list[tuple[Value, Dim]]]:
         """(scalar part, step from lane to lane, vector terms)."""

@@ -11,9 +11,9 @@ from symgrad.loops import Fill, Index, Program, Value
 from symgrad.schedule.assemble import emit_assembled
 from symgrad.schedule.gemm import emit_gemm
 from symgrad.schedule.groups import ASSEMBLED, REDUCERS, Group
-from symgrad.schedule.outer import OuterProducts
 from symgrad.schedule.packing import pack_rows
 from symgrad.schedule.storage import Storage, row_major
+from symgrad.schedule.threads import Threads
 from symgrad.schedule.values import Indices, Scalar
 
 __all__ = ["Writer"]
@@ -40,7 +40,7 @@ def pick_block(extent: Dim, limit: int) -> int:
     return min(range(limit, 0, -1), key=cost)
 
 
-class Writer(OuterProducts):
+class Writer(Threads):
     """Writes the program of some outputs."""
 
     def _choose_lane(self, group: Group) -> int | None:
@@ -185,7 +185,7 @@ class Writer(OuterProducts):
             b.store(place.buffer, at, total, mask)
 
     def _single_chunk(self) -> bool:
-        return self.plan is not None and isinstance(self.plan.dim, int) and self.plan.dim <= self.chunk
+        return self.plan is not None and isinstance(self.plan.dim, int) and self.plan.dim <= self.chunk and self.threads == 1
 
     def _accumulated(self, node: Expr, place: Storage, idx: Indices, value: Scalar) -> Value:
         old = self.load(node, place, idx)
@@ -199,19 +199,24 @@ class Writer(OuterProducts):
                 for group in groups:
                     self.emit_group(group)
                 continue
-            for group in groups:
-                if group.crossing and not self._single_chunk():
-                    for node in group.members:
-                        for place in self.written[node]:
-                            start = bool(self.identity(node)) if node.kind == "boolean" else self.identity(node)
-                            self.b.emit(Fill(place.buffer, Index(), Index.of(dims.total(node.shape)), start))
-            self.rows = {}
-            with self.chunks():
+            self.emit_pass(groups)
+        for source, target, shape in self.copies:
+            self.copy(source, target, shape)
+
+    def emit_pass(self, groups: Sequence[Group]) -> None:
+        """One pass over the batch."""
+        self.rows = {}
+        summed = [node for group in groups if group.crossing for node in group.members]
+        with self.in_threads(summed) as (first, last):
+            if not self._single_chunk():
+                for node in summed:
+                    for place in self.written[node]:
+                        start = bool(self.identity(node)) if node.kind == "boolean" else self.identity(node)
+                        self.b.emit(Fill(place.buffer, self.share(place), Index.of(dims.total(node.shape)), start))
+            with self.chunks(first, last):
                 self._pack_inputs(groups)
                 for group in groups:
                     self.emit_group(group)
-        for source, target, shape in self.copies:
-            self.copy(source, target, shape)
 
     def _pack_inputs(self, groups: Sequence[Group]) -> None:
         assert self.plan is not None
