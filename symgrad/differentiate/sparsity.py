@@ -27,12 +27,13 @@ from symgrad.differentiate import rows as sets
 from symgrad.differentiate.forward import fresh_symbol
 from symgrad.differentiate.reverse import active_nodes, rule_entries
 from symgrad.differentiate.rows import Rows
+from symgrad.differentiate.support import SUPPORT
 from symgrad.dims import Dim
 from symgrad.evaluate import resolve_params
 from symgrad.expr import CONSTANT, SYMBOL, Array, Expr, free_symbols, rebuild, rewrite, topological
 from symgrad.ops.linear import split_spec
 
-__all__ = ["dependencies", "index_symbols"]
+__all__ = ["Sweep", "dependencies", "index_symbols"]
 
 KNOWN = 2**22  # elements: the values of larger constant nodes are not looked at
 
@@ -63,7 +64,7 @@ def dependencies(roots: Sequence[Expr], nodes: Sequence[Expr], sizes: Mapping[st
            [0, 1, 1]])
     """
     simpler = rewrite([*roots, *nodes], _expand_unknown)
-    return _Sweep(simpler[len(roots) :], sizes, indices).run(simpler[: len(roots)])
+    return Sweep(simpler[len(roots) :], sizes, indices).run(simpler[: len(roots)])
 
 
 def _expand_unknown(node: Expr, args: tuple[Expr, ...]) -> Expr:
@@ -73,7 +74,7 @@ def _expand_unknown(node: Expr, args: tuple[Expr, ...]) -> Expr:
     return rebuild(node, args)
 
 
-class _Sweep:
+class Sweep:
     """What is known on the way: rows, values that no real argument changes, and elements that are 0 whatever comes."""
 
     def __init__(self, nodes: Sequence[Expr], sizes: Mapping[str, int], indices: Mapping[Expr, Array]) -> None:
@@ -188,7 +189,7 @@ class _Sweep:
         if node in self.fixed:
             known: Array | None = np.broadcast_to(self.values[node] != 0, self.shape(node)).reshape(-1)
         else:
-            rule = _SUPPORT.get(node.op.name)
+            rule = SUPPORT.get(node.op.name)
             known = None if rule is None else rule(self, node)
         if known is not None and not known.all():
             self.support[node] = known
@@ -241,7 +242,7 @@ def _inside(places: Sequence[Array], axes: Sequence[int], shape: Sequence[int]) 
 # --- rules: a node's rows from those of its operands -----------------------------------------------
 
 
-def _where(sweep: _Sweep, node: Expr) -> Rows | None:
+def _where(sweep: Sweep, node: Expr) -> Rows | None:
     condition, *branches = node.args
     if condition not in sweep.fixed:
         return sets.union([sweep.spread(a, node) for a in branches], sweep.width)
@@ -249,7 +250,7 @@ def _where(sweep: _Sweep, node: Expr) -> Rows | None:
     return sets.union([sweep.spread(a, node, mask) for a, mask in zip(branches, (holds, ~holds))], sweep.width)
 
 
-def _mul(sweep: _Sweep, node: Expr) -> Rows | None:
+def _mul(sweep: Sweep, node: Expr) -> Rows | None:
     parts = []
     for own, other in (node.args, node.args[::-1]):
         known = sweep.support.get(other)
@@ -257,14 +258,14 @@ def _mul(sweep: _Sweep, node: Expr) -> Rows | None:
     return sets.union(parts, sweep.width)
 
 
-def _div(sweep: _Sweep, node: Expr) -> Rows | None:
+def _div(sweep: Sweep, node: Expr) -> Rows | None:
     above, below = node.args
     known = sweep.support.get(above)
     mask = None if known is None else sweep.stretched(known, above, node)
     return sets.union([sweep.spread(above, node), sweep.spread(below, node, mask)], sweep.width)
 
 
-def _movement(sweep: _Sweep, node: Expr) -> Rows | None:
+def _movement(sweep: Sweep, node: Expr) -> Rows | None:
     if node.op.name == "reshape":
         return sweep.found[node.args[0]]
     if node.op.name != "concatenate":
@@ -273,13 +274,13 @@ def _movement(sweep: _Sweep, node: Expr) -> Rows | None:
     return sets.take(stacked, sweep.sources(node), sweep.width)
 
 
-def _gather(sweep: _Sweep, node: Expr) -> Rows | None:
+def _gather(sweep: Sweep, node: Expr) -> Rows | None:
     if node.args[0] not in sweep.found:
         return None
     return _movement(sweep, node) if all(i in sweep.values for i in node.args[1:]) else sweep.all_to_all(node)
 
 
-def _scatter_add(sweep: _Sweep, node: Expr) -> Rows | None:
+def _scatter_add(sweep: Sweep, node: Expr) -> Rows | None:
     rows = sweep.found.get(node.args[0])
     if rows is None:
         return None
@@ -288,18 +289,18 @@ def _scatter_add(sweep: _Sweep, node: Expr) -> Rows | None:
     return sets.merge(rows, sweep.targets(node), sweep.size(node), sweep.width)
 
 
-def _reduction(sweep: _Sweep, node: Expr) -> Rows | None:
+def _reduction(sweep: Sweep, node: Expr) -> Rows | None:
     rows, (x,) = sweep.found[node.args[0]], node.args
     return rows if sweep.size(x) == sweep.size(node) else sets.merge(rows, sweep.groups(node), sweep.size(node), sweep.width)
 
 
-def _along_axis(sweep: _Sweep, node: Expr) -> Rows | None:
+def _along_axis(sweep: Sweep, node: Expr) -> Rows | None:
     groups = sweep.groups(node)
     merged = sets.merge(sweep.found[node.args[0]], groups, int(groups.max(initial=-1)) + 1, sweep.width)
     return sets.take(merged, groups + 1, sweep.width)
 
 
-def _cumsum(sweep: _Sweep, node: Expr) -> Rows | None:
+def _cumsum(sweep: Sweep, node: Expr) -> Rows | None:
     """By doubling: after k rounds each element has what the 2ᵏ elements up to it have."""
     rows, axis = sweep.found[node.args[0]], node.params["axis"]
     places = np.moveaxis(sweep.positions(sweep.shape(node)), axis, -1)
@@ -315,7 +316,7 @@ def _cumsum(sweep: _Sweep, node: Expr) -> Rows | None:
     return rows
 
 
-def _contract(sweep: _Sweep, node: Expr) -> Rows | None:
+def _contract(sweep: Sweep, node: Expr) -> Rows | None:
     left, right, result = split_spec(node.params["spec"])
     sizes = dict(zip(left + right, (*sweep.shape(node.args[0]), *sweep.shape(node.args[1]))))
     parts = []
@@ -367,65 +368,9 @@ def _linked(rows: Rows, at: Mapping[str, Array], letters: str, result: str, size
     return sets.product(rows, flat(result), flat(letters), _count([sizes[c] for c in result]), width)
 
 
-_RULES: dict[str, Callable[[_Sweep, Expr], Rows | None]] = {
+_RULES: dict[str, Callable[[Sweep, Expr], Rows | None]] = {
     "where": _where, "mul": _mul, "div": _div, "gather": _gather, "scatter_add": _scatter_add, "contract": _contract, "cumsum": _cumsum,
     **dict.fromkeys(("reshape", "transpose", "broadcast_to", "slice", "pad", "concatenate", "diagonal", "embed_diagonal"), _movement),
     **dict.fromkeys(("sum", "mean", "prod", "max", "min", "logsumexp", "norm"), _reduction),
     **dict.fromkeys(("softmax", "log_softmax"), _along_axis),
-}  # fmt: skip
-
-
-# --- rules: which elements of a node are 0 because elements of its operands are ---------------------
-
-
-def _support_of_function(sweep: _Sweep, node: Expr) -> Array | None:
-    known = sweep.support.get(node.args[0])
-    return None if known is None else sweep.stretched(known, node.args[0], node)
-
-
-def _support_of_product(sweep: _Sweep, node: Expr) -> Array | None:
-    known = [sweep.stretched(sweep.support[a], a, node) for a in node.args if a in sweep.support]
-    return np.logical_and.reduce(known) if known else None
-
-
-def _support_of_sum(sweep: _Sweep, node: Expr) -> Array | None:
-    branches = node.args[-2:]  # those of `where`, too
-    if not all(a in sweep.support for a in branches):
-        return None
-    return np.logical_or(*[sweep.stretched(sweep.support[a], a, node) for a in branches])
-
-
-def _support_of_movement(sweep: _Sweep, node: Expr) -> Array | None:
-    operands = node.args if node.op.name == "concatenate" else node.args[:1]
-    if node.op.name == "gather" and not all(i in sweep.values for i in node.args[1:]):
-        return None
-    if node.op.name not in ("pad", "embed_diagonal") and not any(a in sweep.support for a in operands):
-        return None
-    parts = [sweep.support[a] if a in sweep.support else np.ones(sweep.size(a), np.bool_) for a in operands]
-    return np.concatenate([[False], *parts])[sweep.sources(node)]
-
-
-def _support_of_scatter(sweep: _Sweep, node: Expr) -> Array | None:
-    if not all(i in sweep.values for i in node.args[1:]):
-        return None
-    found = np.zeros(sweep.size(node), np.bool_)
-    targets, known = sweep.targets(node), sweep.support.get(node.args[0])
-    found[targets if known is None else targets[known]] = True
-    return found
-
-
-def _support_of_reduction(sweep: _Sweep, node: Expr) -> Array | None:
-    known = sweep.support.get(node.args[0])
-    return None if known is None else np.bincount(sweep.groups(node)[known], minlength=sweep.size(node)) > 0
-
-
-_ZERO_AT_ZERO = (
-    "div", "neg", "named", "to_real", "square", "abs", "sign", "sqrt", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh",
-    "expm1", "log1p", "erf", "relu", "leaky_relu", "elu", "silu", "gelu",
-)  # fmt: skip
-_MOVING = ("reshape", "transpose", "broadcast_to", "slice", "pad", "concatenate", "diagonal", "embed_diagonal", "gather")
-_SUPPORT: dict[str, Callable[[_Sweep, Expr], Array | None]] = {
-    "mul": _support_of_product, "scatter_add": _support_of_scatter,
-    **dict.fromkeys(_ZERO_AT_ZERO, _support_of_function), **dict.fromkeys(("add", "sub", "where"), _support_of_sum),
-    **dict.fromkeys(_MOVING, _support_of_movement), **dict.fromkeys(("sum", "mean"), _support_of_reduction),
 }  # fmt: skip
