@@ -187,6 +187,12 @@ def test_many_cases_have_a_row_each():
     assert report.conclusions(report_) == ["cases: 11, NOT met", "11 of 12 bars met", "without torch: not installed"]
 
 
+def test_an_empty_column_is_left_out():
+    report_ = finished()
+    report_.results[0].peak.clear()
+    assert "of peak" not in report.grid(report_)[0] and "of peak" not in report.as_markdown([report_])
+
+
 def test_json_has_every_value():
     found = json.loads(report.as_json([finished()]))
     [case] = found["workloads"]["small"]["cases"]

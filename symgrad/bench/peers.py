@@ -51,6 +51,6 @@ def choose(contestants: Iterable[str], against: Sequence[str] | None) -> tuple[l
 
 
 def versions(peers: Iterable[str]) -> dict[str, str]:
-    """The version of each peer that comes from the package index."""
-    packages = {p: PEERS[p][1] for p in peers if PEERS.get(p, ("", ""))[1]}
-    return {p: metadata.version(package) for p, package in packages.items() if installed(p)}
+    """Package → version, of the peers that come from the package index."""
+    packages = {PEERS[p][1] for p in peers if PEERS[p][1] and installed(p)}
+    return {package: metadata.version(package) for package in sorted(packages)}

@@ -60,7 +60,7 @@ def rows(report: Report) -> list[tuple[str, ...]]:
                 name,
                 shown(timing.median, quantity),
                 f"{shown(timing.fastest, quantity)} … {shown(timing.slowest, quantity)}",
-                f"{ratio:.3g}" if ratio is not None else "",
+                _times(ratio),
                 f"{share:.0%}" if share is not None else "",
                 f"{timing.compile:.2f}" if timing.compile else "",
             ))  # fmt: skip
@@ -71,9 +71,19 @@ def grid(report: Report) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: a row a contestant, without empty columns; a row a case where there are many."""
     if len(report.results) > MANY:
         return _wide(report)
-    lines = rows(report)
-    used = [k for k in range(len(HEADINGS)) if any(line[k] for line in lines)]
-    return [HEADINGS[k] for k in used], [[line[k] for k in used] for line in lines]
+    return _filled(HEADINGS, rows(report))
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
+
+
+def _filled(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns in which nothing stands."""
+    used = [k for k in range(len(headings)) if any(line[k] for line in lines)]
+    return [headings[k] for k in used], [[line[k] for k in used] for line in lines]
 
 
 def _wide(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -84,8 +94,8 @@ def _wide(report: Report) -> tuple[list[str], list[list[str]]]:
         share = result.share()
         ratios = [result.ratio(name, OURS) for name in others]
         cells = [shown(result.timings[OURS].median, result.case.quantity), f"{share:.0%}" if share is not None else ""]
-        lines.append([result.case.name, *cells, *("" if ratio is None else f"{ratio:.3g}" for ratio in ratios)])
-    return ["case", OURS, "of peak", *(f"× {name}" for name in others)], lines
+        lines.append([result.case.name, *cells, *map(_times, ratios)])
+    return _filled(["case", OURS, "of peak", *(f"× {name}" for name in others)], lines)
 
 
 def table(report: Report) -> Any:
@@ -161,7 +171,7 @@ def as_markdown(reports: Sequence[Report]) -> str:
     parts = [f"{facts['date']}, {facts['processor']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}; {packages}."]
     for report in reports:
         headings, lines = _wide(report)
-        parts.append(f"### {report.workload.name}\n\n{report.workload.summary}.")
+        parts.append(f"## {report.workload.name}\n\n{report.workload.summary[0].upper()}{report.workload.summary[1:]}.")
         header = [_row(headings), _row("---" if h == "case" else "---:" for h in headings)]
         parts.append("\n".join(header + [_row(line) for line in lines]))
         if ends := conclusions(report):
