@@ -1,17 +1,21 @@
-"""The three AVX-512 instructions that LLVM has no portable name for: exponent, mantissa, and scaling by a power of two.
+"""The AVX-512 instructions that LLVM has no portable name for: exponent, mantissa, scaling by a power of two, and a table in registers.
 
-They do in one step, special values included, what costs seven or more portable instructions each.
+The first three do in one step, special values included, what costs seven or more portable instructions each. A table of
+16 numbers costs one instruction to look up, so that exp and tanh have less left to do by polynomials.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 
-from symgrad.render.vector_math.lanes import Lanes, join, part
+from symgrad.render.vector_math.lanes import DOUBLE, Lanes, join, part
 
-__all__ = ["available", "exponent", "mantissa", "scale"]
+__all__ = ["TABLE", "available", "exponent", "lookup", "mantissa", "scale"]
+
+TABLE = 16  # numbers
 
 INT8, INT32 = ir.IntType(8), ir.IntType(32)
 CURRENT_ROUNDING = ir.Constant(INT32, 4)
@@ -38,6 +42,26 @@ def mantissa(x: Lanes) -> Lanes:
 def scale(x: Lanes, n: Lanes) -> Lanes:
     """x * 2**floor(n), rounded once."""
     return _by_parts("scalef", [x, n], [])
+
+
+def lookup(table: Sequence[float], index: Lanes) -> Lanes:
+    """``table[k]``, k the lowest four bits of a lane of ``index`` (integers of the table's format)."""
+    assert index.count is not None and len(table) == TABLE
+    widest = 512 // index.format.width
+    if index.count < widest:
+        return part(lookup(table, part(index, 0, widest)), 0, index.count)  # lanes beyond the last are anything
+    return join([_permute(table, part(index, start, widest)) for start in range(0, index.count, widest)])
+
+
+def _permute(table: Sequence[float], index: Lanes) -> Lanes:
+    element = ir.DoubleType() if index.format is DOUBLE else ir.FloatType()
+    vector = ir.VectorType(element, 512 // index.format.width)
+    halves = [ir.Constant(vector, list(table[start : start + vector.count])) for start in range(0, TABLE, vector.count)]
+    symbol = "llvm.x86.avx512." + ("vpermi2var.pd.512" if index.format is DOUBLE else "permvar.sf.512")
+    arguments = [halves[0], index.value, *halves[1:]]
+    module = index.builder.module
+    function = module.globals.get(symbol) or ir.Function(module, ir.FunctionType(vector, [a.type for a in arguments]), symbol)
+    return Lanes(index.builder, index.builder.call(function, arguments), index.target)
 
 
 def _by_parts(name: str, operands: list[Lanes], immediate: list[Any]) -> Lanes:

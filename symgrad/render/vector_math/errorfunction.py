@@ -1,6 +1,6 @@
 """erf and erfc on lanes.
 
-Up to 1, erf(x) = x + x*P(x**2) and erfc(x) = (1 - x) - x*P(x**2), which loses nothing. From there on
+Up to 1, erf(x) = x + x*P(x**2), and up to 0.79 erfc(x) = (1 - x) - x*P(x**2), which loses little. From there on
 erfc(a) = exp(-a**2) * Q(t)/(a + 1/2) with t = (a - c)/(a + c), which maps the half line to an interval on which the scaled function
 is smooth and nearly constant (after Shepherd and Laframboise, Math. Comp. 36, 1981); a**2 is carried with its rounding error, which exp
 would magnify.
@@ -36,17 +36,18 @@ ERF = {
     FLOAT: (0.1283791657162385, -0.3761262574669274, 0.1128358416729437, -0.026853766231836287, 0.00518823183429193,
             -0.0008009271964241508, 7.850555008351661e-05),
 }
-# exp(a**2)*erfc(a)*(a + 1/2) in t, a from 0.999 to 27.4 (c = 3.5) and 10.2 (c = 2), relative: 2**-59.7 and 2**-29.7
+# exp(a**2)*erfc(a)*(a + 1/2) in t, a from 0.78 to 27.4 (c = 3.5) and 10.2 (c = 2), relative: 2**-57.5 and 2**-29.2
 CENTRE = {DOUBLE: 3.5, FLOAT: 2.0}
 ERFCX = {
-    DOUBLE: (0.6211746224355772, -0.07000459006880967, -0.005277798166109077, 0.04875954757662346, -0.05754479908009974,
-             0.043991576912718176, -0.02441166291392327, 0.009549665464820438, -0.002107509952102927, -0.00015113386083813183,
-             0.0002821921623600574, -6.075677079463713e-05, -2.1390616792885314e-05, 1.2132881319174137e-05, 1.1612748115141437e-06,
-             -1.9131357645927e-06, -1.2777286374874104e-08, 3.0686560101393546e-07, -2.0018374480246923e-08, -4.6346076413092385e-08,
-             1.1677026016987644e-08),
-    FLOAT: (0.6384891901399491, -0.046381905910023356, -0.08301508357068978, 0.08202512407465996, -0.02711305332630236,
-            -0.004006124311428358, 0.004384028057213098, 0.0005483648956898966, -0.0007534427310055933),
+    DOUBLE: (0.6211746224355772, -0.07000459006880966, -0.005277798166110349, 0.04875954757662251, -0.05754479908000481,
+             0.04399157691271182, -0.02441166291665235, 0.00954966546622924, -0.0021075099128840253, -0.00015113389399876642,
+             0.00028219184807594356, -6.0756415351063316e-05, -2.1389166920347845e-05, 1.2130814963675443e-05, 1.1575882354588915e-06,
+             -1.9064048436202811e-06, -8.655881268074865e-09, 2.9529734234835204e-07, -1.9332922660269796e-08, -3.816665747159912e-08,
+             7.77462038725965e-09),
+    FLOAT: (0.6384891899956984, -0.04638190005676376, -0.08301507359756678, 0.08202486514176816, -0.02711292692794133,
+            -0.004003696074655995, 0.004380826954942914, 0.0005448244384118824, -0.0007479815064541554),
 }
+TAIL = 0.79  # from where on erfc is exp(-a**2)*Q(t)/(a + 1/2): before, 1 - erf loses little
 TOP = {DOUBLE: 27.3, FLOAT: 10.1}  # erfc is below half the smallest number from there on
 
 
@@ -69,7 +70,7 @@ def erf(x: Lanes) -> Lanes:
 
 
 def _careful_tail(a: Lanes) -> Lanes:
-    """erfc(a) for a from 1 on: exp, Q and the quotient with their rounding errors."""
+    """erfc(a) for a from TAIL on: exp, Q and the quotient with their rounding errors."""
     a, r, (q, q_low), n = _tail_parts(a)
     p, p_low = fast_two_sum(a.like(1.0), r)
     p_low = fma(r * r, polynomial(r, EXP[a.format]), p_low)
@@ -88,4 +89,4 @@ def erfc(x: Lanes) -> Lanes:
     high, low = fast_two_sum(x.like(1.0), -x)
     near = high + fma(-x, polynomial(x * x, ERF[x.format]), low)
     tail = _careful_tail(a)
-    return select(a < 1.0, near, select(x < 0.0, 2.0 - tail, tail))
+    return select(a < TAIL, near, select(x < 0.0, 2.0 - tail, tail))

@@ -2,9 +2,10 @@
 
 exp and expm1: x = n*log(2) + r with abs(r) <= log(2)/2 (Cody and Waite, Software Manual for the Elementary
 Functions, 1980: log(2) in two parts, the first short enough that its product with n is exact), a polynomial in r,
-and 2**n put together in the exponent bits. log and log1p: x = 2**k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)) or [3/4, 3/2),
-s = f/(2 + f) and log(1 + f) = f - (f**2/2 - s*(f**2/2 + R(s**2))), the scheme of fdlibm's e_log.c and s_log1p.c
-(Sun Microsystems, 1993).
+and 2**n put together in the exponent bits; with a table of 2**(j/16) n is a multiple of 1/16, r that much smaller, and the
+polynomial half as long (Tang, ACM Transactions on Mathematical Software 15, 1989). log and log1p: x = 2**k * (1 + f) with 1 + f in
+[sqrt(1/2), sqrt(2)) or [3/4, 3/2), s = f/(2 + f) and log(1 + f) = f - (f**2/2 - s*(f**2/2 + R(s**2))), the scheme of fdlibm's
+e_log.c and s_log1p.c (Sun Microsystems, 1993).
 
 The coefficients are minimax ones, by the exchange algorithm in ``tests/minimax.py``; the comment at each
 table gives the function, the weight and the error it reached.
@@ -12,12 +13,16 @@ table gives the function, the weight and the error it reached.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import cache
 
 from symgrad.render.vector_math import avx512
 from symgrad.render.vector_math.lanes import (
     DOUBLE,
     FLOAT,
+    Format,
     Lanes,
     Whole,
     absolute,
@@ -32,8 +37,8 @@ from symgrad.render.vector_math.lanes import (
 )
 
 __all__ = [
-    "EXP", "LN2", "exp", "exp_of_reduced", "exp_parts", "expm1", "log", "log1p", "reduce_by_ln2", "scale_by_power", "scaled_expm1",
-    "split_exponent",
+    "EXP", "LN2", "exp", "exp_less_scale", "exp_of_reduced", "exp_parts", "expm1", "log", "log1p", "reduce_by_ln2", "scale_by_power",
+    "scaled_expm1", "split_exponent",
 ]
 
 LOG2_E = 1.4426950408889634
@@ -53,6 +58,12 @@ LN2 = {
     FLOAT: Ln2(float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.7f7d1cp-20")),
 }
 
+# The same where products are exact, being fused with sums: the nearest number, and what it lacks.
+LN2_FUSED = {
+    DOUBLE: Ln2(0.6931471805599453, float.fromhex("0x1.abc9e3b39803fp-56")),
+    FLOAT: Ln2(float.fromhex("0x1.62e43p-1"), float.fromhex("-0x1.05c610p-29")),
+}
+
 # (exp(r) - 1 - r)/r**2 on abs(r) <= log(2)/2, weight r**2/exp(r): 2**-57.9 and 2**-28.3
 EXP = {
     DOUBLE: (0.5000000000000011, 0.1666666666666641, 0.04166666666652979, 0.008333333333495313, 0.0013888888943744773,
@@ -64,6 +75,11 @@ EXPM1 = {
     DOUBLE: (0.5, 0.16666666666666677, 0.04166666666666651, 0.008333333333321655, 0.001388888888896229, 0.00019841269886068777,
              2.4801587172809654e-05, 2.7557244259176993e-06, 2.755740230796141e-07, 2.5109022697780703e-08, 2.0875466736115605e-09),
     FLOAT: (0.5000000044251522, 0.16666666369595795, 0.04166636049150886, 0.0083333894852254, 0.001394066355889637, 0.00019845867268553433),
+}
+# as EXP on abs(r) <= log(2)/32: 2**-56.2 and 2**-29.2
+EXP_NEAR = {
+    DOUBLE: (0.4999999999999961, 0.1666666666441392, 0.041666666692902046, 0.008333472045290974, 0.001388859919519064),
+    FLOAT: (0.5000161709005944, 0.1666671898951996),
 }
 # (log((1 + s)/(1 - s))/s - 2)/s**2 in z = s**2, s up to 1/5, weight z/2: 2**-62.7 and 2**-28.4
 LOG = {
@@ -88,10 +104,52 @@ def scale_by_power(x: Lanes, n: Whole) -> Lanes:
     return x * power_of_two(half) * power_of_two(n.bits - half)
 
 
+@cache
+def _roots(form: Format, bits: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """2**(j/16), j from 0 to 15, as upper * (1 + lower); the upper part has that many bits after the point."""
+    with localcontext(prec=50):
+        exact = [Decimal(2) ** (Decimal(j) / avx512.TABLE) for j in range(avx512.TABLE)]
+        upper = [Decimal(round(root * 2**bits)) / 2**bits for root in exact]
+        return tuple(map(float, upper)), tuple(float((root - u) / u) for root, u in zip(exact, upper))
+
+
+@cache
+def _roots_less_index(form: Format, bits: int) -> tuple[float, ...]:
+    """The upper parts with j/16 taken from their bits: adding the multiple of 1/16 itself, as an integer, gives 2**n * 2**(j/16)."""
+    real, whole = ("d", "q") if form is DOUBLE else ("f", "i")
+    patterns = [struct.unpack(whole, struct.pack(real, u))[0] - (j << form.mantissa - 4) for j, u in enumerate(_roots(form, bits)[0])]
+    return tuple(struct.unpack(real, struct.pack(whole, p))[0] for p in patterns)
+
+
+def exp_less_scale(x: Lanes) -> tuple[Lanes, Lanes]:
+    """(scale, q) with exp(x) = scale * (1 + q), to a quarter of the last bit up to abs(x) = 50 or so, and scale + 1 exact up to 2**50
+    (float: 2**20)."""
+    form = x.format
+    if not avx512.available(x):
+        n, split = nearest(x, LOG2_E), (LN2_FUSED if x.target.fused else LN2)[form]
+        exact = fma(n.number, -split.high, x)  # nothing is rounded: the first bits cancel
+        r = exact if x.target.fused else fma(n.number, -split.low, exact)
+        return power_of_two(n.bits), exact + fma(n.number, -split.low, r * r * polynomial(r, EXPM1[form]))
+    n = nearest(x, LOG2_E, 1 / avx512.TABLE)
+    bits = form.mantissa - 1
+    r = fma(n.number, -LN2_FUSED[form].high, x)
+    rest = fma(n.number, -LN2_FUSED[form].low, avx512.lookup(_roots(form, bits)[1], n.bits))
+    scale = (avx512.lookup(_roots_less_index(form, bits), n.bits).bits() + (n.bits << form.mantissa - 4)).real()
+    return scale, r + fma(r * r, polynomial(r, EXP_NEAR[form]), rest)
+
+
 def exp(x: Lanes) -> Lanes:
-    low, high = {DOUBLE: (-746.0, 710.0), FLOAT: (-104.0, 89.0)}[x.format]
-    n, p = exp_parts(clamp(x, low, high))
-    return scale_by_power(p, n)
+    form = x.format
+    low, high = {DOUBLE: (-746.0, 710.0), FLOAT: (-104.0, 89.0)}[form]
+    x = clamp(x, low, high)
+    if not avx512.available(x):
+        n, p = exp_parts(x)
+        return scale_by_power(p, n)
+    n = nearest(x, LOG2_E, 1 / avx512.TABLE)
+    r = fma(n.number, -LN2_FUSED[form].low, fma(n.number, -LN2_FUSED[form].high, x))
+    base, base_low = (avx512.lookup(table, n.bits) for table in _roots(form, form.mantissa))
+    q = r + fma(r * r, polynomial(r, EXP_NEAR[form]), base_low)
+    return avx512.scale(fma(base, q, base), n.number)
 
 
 def exp_parts(x: Lanes, low: Lanes | None = None) -> tuple[Whole, Lanes]:
@@ -160,9 +218,14 @@ def log(x: Lanes) -> Lanes:
     return select(x > 0.0, y, select(x.equals(0.0), x.like(-INFINITY), x.like(NAN)))
 
 
-def log1p(x: Lanes) -> Lanes:
+def log1p(x: Lanes, rest: Lanes | None = None) -> Lanes:
+    """log(1 + x); with ``rest``, far smaller than x, log(1 + x + rest)."""
     form = x.format
     u, error = two_sum(x.like(1.0), x)
+    if rest is None:
+        rest = x.like(0.0)
+    else:
+        error = error + rest
     if avx512.available(x):
         m = avx512.mantissa(u)
         k = avx512.exponent(u) - avx512.exponent(m)
@@ -172,7 +235,7 @@ def log1p(x: Lanes) -> Lanes:
         scale = ((2 * form.bias - biased) << form.mantissa).real()
         low = select(x < 2.0 ** (form.mantissa + 8), error * scale, 0.0)
     direct = k.equals(0.0)
-    d = _log_core(select(direct, x, m - 1.0), k, select(direct, 0.0, low))
+    d = _log_core(select(direct, x, m - 1.0), k, select(direct, rest, low))
     y = select(direct, d, fma(k, LN2[form].high, d))  # the first keeps -0
     if avx512.available(x):
         return y

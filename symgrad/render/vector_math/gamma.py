@@ -103,7 +103,12 @@ def _lgamma_of_positive(a: Lanes) -> Lanes:
 
 def _lgamma_of_two_plus(t: Lanes) -> Lanes:
     """For t in [-0.75, 0.5]."""
-    return t * (t + 1.0) * polynomial(t + 0.125, LGAMMA)
+    first, *others = LGAMMA
+    rest = (t + 0.125) * polynomial(t + 0.125, others)
+    above, above_low = two_sum(t, 1.0)
+    product, error = exact_product(t, above)
+    error = fma(t, above_low, error)
+    return fma(product, first, fma(error, first + rest, product * rest))
 
 
 def _lgamma_reflected(a: Lanes, positive: Lanes) -> Lanes:
@@ -168,10 +173,10 @@ def _digamma_of_positive(a: Lanes, a_low: Lanes | None = None) -> Lanes:
         top, bottom = select(step, fma(top, less, bottom), top), select(step, bottom * less, bottom)
         y = select(step, less, y)
     top, bottom = select(low, -1.0, top), select(low, a, bottom)
-    from_zero = select(low, a - (ZERO - 1.0), y - ZERO) - ZERO_LOW
-    if a_low is not None:
-        from_zero = from_zero + a_low
-    near = fma(from_zero, polynomial(select(low, a - 0.625, y - 1.625), DIGAMMA), top / bottom)
+    above = select(low, a - (ZERO - 1.0), y - ZERO)
+    from_zero, from_zero_low = two_sum(above, -ZERO_LOW if a_low is None else a_low - ZERO_LOW)
+    slope = polynomial(select(low, a - 0.625, y - 1.625), DIGAMMA)
+    near = fma(from_zero, slope, fma(from_zero_low, slope, top / bottom))
     inverse = 1.0 / a
     z = inverse * inverse
     return select(far, log(a) - fma(z, polynomial(z, DIGAMMA_TAIL), inverse * 0.5), near)

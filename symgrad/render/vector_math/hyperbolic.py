@@ -1,29 +1,45 @@
 """sinh, cosh, tanh and their inverses on lanes.
 
-tanh: 1 - 2/(exp(2a) + 1) with a = abs(x); below 0.625 a + a**3*P(a**2)/Q(a**2), the rational function of Cephes' tanh.c (Stephen Moshier),
+tanh: 1 - 2/(exp(2a) + 1) with a = abs(x); below 0.75 a + a**3*P(a**2)/Q(a**2), in form Cephes' tanh.c (Stephen Moshier),
 in float a polynomial. Both are ``base + factor * (numerator/denominator)``, so that one division serves all lanes.
 """
 
 from __future__ import annotations
 
-from symgrad.render.vector_math.exponential import exp_parts, log1p, scaled_expm1
-from symgrad.render.vector_math.lanes import DOUBLE, FLOAT, Lanes, absolute, clamp, copysign, fma, polynomial, power_of_two, select, sqrt
+from symgrad.render.vector_math.exponential import exp_less_scale, exp_parts, log1p, scaled_expm1
+from symgrad.render.vector_math.lanes import (
+    DOUBLE,
+    FLOAT,
+    Lanes,
+    absolute,
+    clamp,
+    copysign,
+    fast_two_sum,
+    fma,
+    polynomial,
+    power_of_two,
+    select,
+    sqrt,
+)
 
 __all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh"]
 
 NAN = float("nan")
 
-TANH_P = (-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1)
-TANH_Q = (4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2, 1.0)
-# (tanh(a) - a)/a**3 in a**2, a up to 0.625, weight a**3/tanh(a): 2**-27.7
-TANH_FLOAT = (-0.33333281188432645, 0.1333142053874789, -0.05373781126122378, 0.02063258872617267, -0.005697431381254718)
+# (tanh(a) - a)/a**3 in a**2, a up to 0.75, weight a**3/tanh(a): 2**-56.9, by iteratively reweighted least squares
+TANH_P = (-1617.283711017835, -99.41341552050153, -0.9644483066062586)
+TANH_Q = (4851.8511330535175, 2238.9806997824703, 112.94782234377007, 1.0)
+# the same as a polynomial: 2**-29.2
+TANH_FLOAT = (-0.3333331502986163, 0.1333269139523633, -0.05389247642853548, 0.021451049861435745, -0.007655501093617206,
+              0.0017357835588884694)
+TANH_SMALL = 0.75
 
 
 def tanh(x: Lanes) -> Lanes:
     a = clamp(absolute(x), high={DOUBLE: 22.0, FLOAT: 10.0}[x.format])  # tanh is 1 to the last bit from there on
-    n, p = exp_parts(a + a)
-    bottom = fma(p, power_of_two(n.bits), 1.0)
-    small = a < 0.625
+    scale, q = exp_less_scale(a + a)
+    bottom = fma(scale, q, scale + 1.0)
+    small = a < TANH_SMALL
     z = a * a
     if x.format is FLOAT:
         y = select(small, fma(a * z, polynomial(z, TANH_FLOAT), a), 1.0 - 2.0 / bottom)
@@ -66,7 +82,8 @@ def acosh(x: Lanes) -> Lanes:
     """log1p(t + sqrt(2t + t**2)) with t = x - 1 (fdlibm's e_acosh.c)."""
     huge = x > SQUARE_OVERFLOWS[x.format]
     t = x - 1.0
-    y = log1p(select(huge, x, t + sqrt(fma(t, t, t + t))))
+    total, rest = fast_two_sum(sqrt(fma(t, t, t + t)), t)
+    y = log1p(select(huge, x, total), select(huge, 0.0, rest))
     return select(x < 1.0, NAN, select(huge, y + LN2_VALUE, y))
 
 

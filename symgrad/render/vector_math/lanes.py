@@ -191,8 +191,10 @@ def lanes_of(like: Lanes, values: Sequence[Any]) -> Lanes:
 
 
 def part(x: Lanes, start: int, count: int) -> Lanes:
-    """The lanes from ``start`` on, ``count`` of them."""
-    return _shuffle(x, x, range(start, start + count))
+    """The lanes from ``start`` on, ``count`` of them; what is beyond the last one is anything."""
+    if start == 0 and count == x.count:
+        return x
+    return _shuffle(x, Lanes(x.builder, ir.Constant(x.type, ir.Undefined), x.target), range(start, start + count))
 
 
 def join(parts: Sequence[Lanes]) -> Lanes:
@@ -203,7 +205,8 @@ def join(parts: Sequence[Lanes]) -> Lanes:
 
 
 def _shuffle(a: Lanes, b: Lanes, indices: range) -> Lanes:
-    order = ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), list(indices))
+    known = 2 * a.type.count
+    order = ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), [min(i, known - 1) for i in indices])
     return Lanes(a.builder, a.builder.shuffle_vector(a.value, b.value, order), a.target)
 
 
@@ -342,10 +345,12 @@ class Whole:
     bits: Lanes
 
 
-def nearest(x: Lanes, factor: float) -> Whole:
-    """The whole number nearest to x * factor, below 2**51 (float: 2**22) or so."""
-    shifted = fma(x, factor, x.format.magic)
-    return Whole(shifted - x.format.magic, shifted.bits())
+def nearest(x: Lanes, factor: float, unit: float = 1.0) -> Whole:
+    """The whole number nearest to x * factor, below 2**51 (float: 2**22) or so; ``unit``: the whole multiple of that power of two,
+    in the bits over the unit."""
+    magic = x.format.magic * unit
+    shifted = fma(x, factor, magic)
+    return Whole(shifted - magic, shifted.bits())
 
 
 def power_of_two(n: Lanes) -> Lanes:
