@@ -41,7 +41,7 @@ def built_in(
 ) -> Callable[..., Any]:  # fmt: skip
     """The program as a built-in; what it does not take is returned as ("fallback", args, keywords)."""
     compiled = engine.compile_object({"f": program}, key="test" + program.name, dtype=dtype, fastmath=False)
-    library = engine.Library(compiled.code, compiled.needs, engine.uses_blas(program))
+    library = engine.Library(compiled.code, compiled.needs, engine.uses_blas(program), compiled.pieces)
     kinds = {"real": dtype, "integer": "int64", "boolean": "bool"}
     inputs = [table.Input(b.name, kinds[b.kind], b.shape) for b in program.arguments if b.role == "input"]
     outputs = [table.Output(b.name, kinds[b.kind], b.shape) for b in program.arguments if b.role == "output"]

@@ -281,3 +281,24 @@ def test_nodes_die_and_threads_share_them() -> None:
     gc.collect()
     sg.symbol("another")  # places are given up when the next node is made
     assert len(expr._table) <= kept - size + 20
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_formula_in_pieces_with_more_inputs_than_parameters_go(dtype: str) -> None:
+    """100 inputs, found through the table of arguments; functions of libm, of our own and of powers, called from the pieces."""
+    names = sg.symbols(" ".join(f"x{i}" for i in range(100)))
+    y, links = names[0], 1_500
+    for k in range(1, links):
+        step = (sg.erfc, sg.tanh, lambda e: e**3 * 0.5, lambda e: sg.where(e > 0.3, e, 0.5 - e))[k % 4]
+        y = step(y * 0.9 + 0.2) * names[k % 100] + 0.1
+    values = np.linspace(0.2, 0.9, 100).astype(dtype)
+    f = sg.compile(y, names, cache=False, dtype=dtype)
+    assert f.formula.is_large
+    found, gradient = f.value_and_grad(*values.tolist())
+    where = {s: np.array(v, dtype="float64") for s, v in zip(names, values)}
+    close = 1e-9 if dtype == "float64" else 1e-3
+    assert found == pytest.approx(float(evaluate(y, where)), rel=close)
+    assert f(*values.tolist()) == pytest.approx(found, rel=close)
+    step, last = 1e-6, names[(links - 1) % 100]
+    above, below = (float(evaluate(y, {**where, last: where[last] + d})) for d in (step, -step))
+    assert gradient[last.name] == pytest.approx((above - below) / (2 * step), rel=max(close, 1e-5))

@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from symgrad.loops import Buffer, Program
 from symgrad.render import threads
-from symgrad.render.llvm_body import Body, Context, TextFunction, memory_type, quoted
+from symgrad.render.llvm_body import Body, Context, Handed, TextFunction, memory_type, quoted
 from symgrad.render.llvm_gemm import TOO_LARGE, emit_gemm
 from symgrad.render.llvm_instructions import HANDLERS
 from symgrad.render.processor import host_lanes
@@ -27,6 +27,7 @@ __all__ = ["OUT_OF_MEMORY", "TOO_LARGE", "emit_kernel", "host_lanes", "kernel_te
 OUT_OF_MEMORY = -1
 
 STACK_BYTES = 256 * 1024
+MANY = 64  # scalar arguments: from here on the body finds them through the table and not as so many parameters
 INLINED = 300  # lines; beyond that, the pointers' aliasing facts cost more to copy than a call
 LINE = 64  # bytes: scratch buffers begin at cache lines
 
@@ -48,6 +49,7 @@ def emit_kernel(
     blas_integer: int = 32,
     blas_threads: int = 0,
     stack_bytes: int = STACK_BYTES,
+    apart: Any = None,
 ) -> Any:
     """Adds a verified program to a module and returns the ``ir.Function``.
 
@@ -61,13 +63,23 @@ def emit_kernel(
             all by address, no lengths of texts).
         blas_threads: how many threads BLAS may use meanwhile, set through the external ``symgrad_blas_threads``; 0 leaves it be.
         stack_bytes: scratch buffers of fixed size stand on the stack up to this total, the others come from ``malloc``.
+        apart: the module that long straight-line code goes into; by default the same. Its functions and those of ``module``
+            call one another.
     """
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}: 'float64' or 'float32' is wanted")
     context = Context(module, name, dtype, fastmath, blas_integer, {**HANDLERS, "gemm": emit_gemm, "parallel": threads.emit_parallel})
     context.blas_threads = blas_threads
     body = Body(context, f"{name}.body")
-    for position, buffer in enumerate((*program.arguments, *program.scratch)):
+    if apart is not None:
+        context.apart = Context(apart, name, dtype, fastmath, blas_integer, context.handlers)
+        context.apart.home = module
+    scalars = {b: position for position, b in enumerate(program.arguments) if not b.shape}
+    if len(scalars) > MANY:
+        context.places, body.buffers = scalars, Handed(lambda buffer: _from_table(body, scalars[buffer]))
+        body.buffers.update((b, f"%frame.{kind}") for kind, b in body.frame.items())
+    arguments = [b for b in program.arguments if b not in context.places]
+    for position, buffer in enumerate((*arguments, *program.scratch)):
         body.buffers[buffer] = f"%b{position}"
     for position, size in enumerate(program.sizes):
         body.sizes[size] = f"%s{position}"
@@ -79,7 +91,8 @@ def emit_kernel(
         room = f"[{max(1, int(buffer.size))} x {memory_type(context, buffer.kind)}]"
         body.entry.append(f"  {body.buffers[buffer]} = alloca {room}, align {LINE}")
     heap = [b for b in scratch if b not in stacked]
-    parameters = [f"ptr noalias {'readonly ' if b.role in ('input', 'constant') else ''}{body.buffers[b]}" for b in program.arguments]
+    parameters = ["ptr %buffers"] if context.places else []
+    parameters += [f"ptr noalias {'readonly ' if b.role in ('input', 'constant') else ''}{body.buffers[b]}" for b in arguments]
     parameters += [f"ptr noalias {body.buffers[b]}" for b in heap] + [f"i64 {body.sizes[s]}" for s in program.sizes]
     parameters += [f"ptr {threads.POOL}"] if body.has_threads else []
     inline = "noinline" if body.has_loops or len(body.lines) > INLINED else "alwaysinline"
@@ -88,7 +101,14 @@ def emit_kernel(
     signature = ir.FunctionType(ir.IntType(32), [ir.IntType(8).as_pointer().as_pointer(), ir.IntType(64).as_pointer()])
     function = TextFunction(module, signature, name)
     function.text = "\n".join([outer, inner, *context.functions])
+    if context.apart is not None and context.apart.functions:
+        TextFunction(apart, signature, f"{name}.pieces").text = "\n".join(context.apart.functions)
     return function
+
+
+def _from_table(body: Body, position: int) -> str:
+    """A pointer from the table of arguments, loaded once, where the function begins."""
+    return body.in_entry(f"load ptr, ptr {body.in_entry(f'getelementptr ptr, ptr %buffers, i64 {position}')}, align 8")
 
 
 def _on_stack(context: Context, scratch: list[Buffer], limit: int) -> set[Buffer]:
@@ -109,8 +129,10 @@ def _rounded(size: int) -> int:
 def _entry(context: Context, program: Program, body: Body, heap: list[Buffer], blas_threads: int) -> str:
     """The function that is called from outside: unpacks the arguments, makes room for the large scratch buffers."""
     e = Body(context, context.name)
-    arguments = []
-    for position, _ in enumerate(program.arguments):
+    arguments = ["ptr %buffers"] if context.places else []
+    for position, buffer in enumerate(program.arguments):
+        if buffer in context.places:
+            continue
         address = e.emit(f"getelementptr ptr, ptr %buffers, i64 {position}")
         arguments.append("ptr " + e.emit(f"load ptr, ptr {address}, align 8"))
     for position, size in enumerate(program.sizes):

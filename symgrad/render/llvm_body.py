@@ -37,7 +37,7 @@ from symgrad.loops import (
     Value,
     kind_of,
 )
-from symgrad.loops.walk import buffers, registers
+from symgrad.loops.walk import made
 from symgrad.render import pieces
 
 __all__ = ["Body", "Context", "TextFunction", "constant_text", "memory_type", "quoted", "value_type"]
@@ -60,6 +60,9 @@ class Context:
         # Formulas are computed op by op, as NumPy does: 6*x - 4 is 0 at 2/3. Only "fma", the accumulators', may fuse.
         self.flags = "reassoc nsz arcp contract afn" if fastmath else ""
         self.functions: list[str] = []  # the texts of pieces
+        self.apart: Context | None = None  # where pieces go if not here: a module that is compiled with less care
+        self.home = module  # where math functions are written
+        self.places: dict[Buffer, int] = {}  # scalar arguments that are found through the table of arguments: there are many
         self.math: dict[Any, str] = {}  # names of math functions by instruction, lanes and parameters
         self.blas_threads = 0  # how many the library's matrix products may use
 
@@ -133,6 +136,17 @@ class TextFunction(ir.Function):  # type: ignore[misc]  # llvmlite has no types
         return False
 
 
+class Handed(dict[Any, str]):
+    """Texts that are made when first asked for."""
+
+    def __init__(self, give: Callable[[Any], str]) -> None:
+        self.give = give
+
+    def __missing__(self, key: Any) -> str:
+        self[key] = text = self.give(key)
+        return text
+
+
 class _Hand:
     """What a piece gets from the function around it."""
 
@@ -140,11 +154,16 @@ class _Hand:
         self.arguments: list[str] = []
         self.parameters: list[str] = []
 
-    def over(self, type_: str, key: Any, outer: dict[Any, str], inner: dict[Any, str]) -> None:
-        if key not in inner:
-            inner[key] = f"%p{len(self.parameters)}"
+    def over(self, type_: str, outer: Mapping[Any, str]) -> Callable[[Any], str]:
+        """Gives what the function around has: as a parameter of the piece."""
+
+        def give(key: Any) -> str:
+            text = f"%p{len(self.parameters)}"
             self.arguments.append(f"{type_} {outer[key]}")
-            self.parameters.append(f"{type_} {inner[key]}")
+            self.parameters.append(f"{type_} {text}")
+            return text
+
+        return give
 
 
 class Body:
@@ -575,33 +594,51 @@ class Body:
 
     def pieces(self, run: pieces.Run) -> None:
         self.to_frame(run.before)
+        context, apart = self.context, self.context.apart or self.context
+        known = {value: number for value, (text, number) in self.affine.items() if text is None}
         for piece in run.pieces:
-            name = f"{self.context.name}.piece{len(self.context.functions)}"
-            inner, hand = Body(self.context, name), _Hand()
-            inner.frame, inner.buffers = self.frame, {}
+            name = f"{context.name}.piece{len(apart.functions)}"
+            inner, hand = Body(apart, name), _Hand()
+            self._hand_over(inner, hand, dict(piece.loads))
+            for value, number in known.items():
+                inner.values[value], inner.affine[value] = str(number), (None, number)
+            stores = dict(piece.stores)
             for statement in piece.body:
-                for buffer, _ in buffers(statement):
-                    hand.over("ptr", buffer, self.buffers, inner.buffers)
-                for register in registers(statement):
-                    hand.over("ptr", register, self.registers, inner.registers)
-            for value, _ in (*piece.loads, *piece.stores):
-                hand.over("ptr", self.frame[value.kind], self.buffers, inner.buffers)
-            for size in self.sizes:
-                hand.over("i64", size, self.sizes, inner.sizes)
-            for value, (text, number) in self.affine.items():
-                if text is None:
-                    inner.values[value], inner.affine[value] = str(number), (None, number)
-            inner.from_frame(piece.loads)
-            for statement in piece.body:
-                _STATEMENTS[type(statement)](inner, statement)
-            inner.to_frame(piece.stores)
+                _STATEMENTS[statement.__class__](inner, statement)
+                new = made(statement)
+                if new in stores:
+                    inner.to_frame([(new, stores[new])])
             inner.line("  ret i32 0")
-            header = f"define internal i32 {quoted(name)}({', '.join(hand.parameters)}) noinline optnone nounwind"
-            self.context.functions.append(inner.text(header))
+            linkage = "internal " if apart is context else ""
+            header = f"define {linkage}i32 {quoted(name)}({', '.join(hand.parameters)}) noinline optnone nounwind"
+            apart.functions.append(inner.text(header))
+            if apart is not context:
+                types = ", ".join(p.partition(" ")[0] for p in hand.parameters)
+                context.functions.append(f"declare i32 {quoted(name)}({types})")
             code = self.emit(f"call i32 {quoted(name)}({', '.join(hand.arguments)})")
-            if any(isinstance(statement, Fail) for statement in piece.body):
+            if any(statement.__class__ is Fail for statement in piece.body):
                 self.leave(self.emit(f"icmp ne i32 {code}, 0"), code)
         self.from_frame(run.after)
+
+    def _hand_over(self, inner: Body, hand: _Hand, loads: Mapping[Value, int]) -> None:
+        """Lets a piece take what it needs: values from the frame, scalar arguments through the table, the rest as parameters."""
+        context = self.context
+        take = hand.over("ptr", self.buffers)
+        table = Handed(hand.over("ptr", {None: "%buffers"}))
+
+        def pointer(buffer: Buffer) -> str:
+            if buffer not in context.places:
+                return take(buffer)
+            return inner.emit(f"load ptr, ptr {inner.emit(f'getelementptr ptr, ptr {table[None]}, i64 {context.places[buffer]}')}")
+
+        def from_frame(value: Value) -> str:
+            text = inner.read(inner.address(inner.frame[value.kind], (None, loads[value])), value.kind, value.lanes, None)
+            return inner.from_memory(text, value.kind, value.lanes)
+
+        inner.frame, inner.buffers, inner.values = self.frame, Handed(pointer), Handed(from_frame)
+        inner.registers = Handed(hand.over("ptr", self.registers))
+        for size in self.sizes:
+            inner.sizes[size] = hand.over("i64", self.sizes)(size)
 
 
 _STATEMENTS: dict[type, Callable[[Body, Any], None]] = {

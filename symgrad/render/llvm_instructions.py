@@ -388,7 +388,12 @@ def _math(e: Body, s: Let) -> str:
     if key not in e.context.math:
         element = ir.DoubleType() if e.context.real == "double" else ir.FloatType()
         lanes = element if s.value.lanes == 1 else ir.VectorType(element, s.value.lanes)
-        e.context.math[key] = quoted(math_function(e.context.module, s.op, lanes, **s.params).name)
+        function = math_function(e.context.home, s.op, lanes, **s.params)
+        if e.context.home is not e.context.module:
+            if not function.is_declaration:
+                function.linkage = ""
+            e.context.declare(function.name, type_, [type_] * len(s.args))
+        e.context.math[key] = quoted(function.name)
     arguments = ", ".join(f"{type_} {a}" for a in _operands(e, s))
     return e.emit(f"call {type_} {e.context.math[key]}({arguments})")
 

@@ -38,6 +38,7 @@ class CompiledObject:
     code: bytes
     symbols: Mapping[str, str]
     needs: tuple[str, ...]
+    pieces: bytes = b""  # a second object file, which long straight-line code went into
 
 
 def compile_object(
@@ -56,17 +57,27 @@ def compile_object(
         target = _target()
         module = ir.Module(f"symgrad_{key}")
         module.triple, module.data_layout = llvm.get_process_triple(), str(target.target_data)
+        apart = ir.Module(f"symgrad_{key}_pieces")
+        apart.triple, apart.data_layout = module.triple, module.data_layout
         symbols = {}
         for number, (name, program) in enumerate(programs.items()):
             symbols[name] = f"symgrad_{key}_{number}"
-            emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=symbols[name], **blas_options(program, threads))
+            options = blas_options(program, threads)
+            emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=symbols[name], apart=apart, **options)
         final = llvm.parse_assembly(str(module))
         final.verify()
         _optimize(final, target, fastmath)
         if show is not None:
             show(str(final))
-        needs = tuple(f.name for f in final.functions if f.is_declaration and not f.name.startswith("llvm."))
-        return CompiledObject(target.emit_object(final), symbols, needs)
+        modules, pieces = [final], b""
+        if any(not f.is_declaration for f in apart.functions):
+            straight = llvm.parse_assembly(str(apart))
+            straight.verify()
+            modules.append(straight)
+            pieces = _target(0).emit_object(straight)
+        made = {f.name for m in modules for f in m.functions if not f.is_declaration}
+        declared = dict.fromkeys(f.name for m in modules for f in m.functions if f.is_declaration and not f.name.startswith("llvm."))
+        return CompiledObject(target.emit_object(final), symbols, tuple(name for name in declared if name not in made), pieces)
 
 
 def _optimize(module: Any, target: Any, fastmath: bool = False) -> None:
@@ -91,16 +102,18 @@ def _optimize(module: Any, target: Any, fastmath: bool = False) -> None:
         passes.run(module, builder)
 
 
-def _target() -> Any:
-    """A target machine like numba's own (``JITCPUCodegen`` in numba/core/codegen.py), made without importing numba."""
+def _target(care: int = 3) -> Any:
+    """A target machine like numba's own (``JITCPUCodegen`` in numba/core/codegen.py), made without importing numba.
+
+    ``care``: at 0 instructions are chosen and registers allocated in the quickest way.
+    """
     from symgrad.render.processor import cpu_features, cpu_name
 
     llvm, machine = _llvm()
     level = os.environ.get("NUMBA_OPT", "")
+    opt = min(care, int(level) if level.isdigit() else 3)
     reloc = "static" if llvm.get_process_triple().startswith(("x86", "i386", "i686")) else "default"
-    return machine(
-        cpu=cpu_name(), features=cpu_features(), opt=int(level) if level.isdigit() else 3, reloc=reloc, codemodel="jitdefault", jit=True
-    )
+    return machine(cpu=cpu_name(), features=cpu_features(), opt=opt, reloc=reloc, codemodel="jitdefault", jit=True)
 
 
 def blas_options(program: Program, threads: int) -> dict[str, int]:
@@ -122,7 +135,7 @@ class Library:
     Raises ``LookupError`` where a symbol that it needs is not there: the object comes from elsewhere.
     """
 
-    def __init__(self, code: bytes, needs: Sequence[str] = (), blas: bool = False) -> None:
+    def __init__(self, code: bytes, needs: Sequence[str] = (), blas: bool = False, pieces: bytes = b"") -> None:
         with lock:
             llvm, machine = _llvm()
             if blas:
@@ -133,7 +146,9 @@ class Library:
             missing = [name for name in needs if llvm.address_of_symbol(name) is None]
             if missing:
                 raise LookupError(f"not available in this process: {', '.join(missing)}")  # MCJIT would end the process
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            for part in (pieces, code):
+                if part:
+                    self._engine.add_object_file(llvm.ObjectFileRef.from_data(part))
             self._engine.finalize_object()
 
     def address(self, symbol: str) -> int:
