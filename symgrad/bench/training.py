@@ -27,7 +27,7 @@ EPS = 1e-12  # so small that it does not matter whether it is added before the b
 class Task:
     """A network, its data and its training.
 
-    ``loss``: "hinge" (targets ±1, one output), "cross_entropy" (labels) or "mse". ``optimizer``: "sgd" or "adam". The learning rate falls
+    ``loss``: "hinge" (targets ±1, one output) or "cross_entropy" (labels). ``optimizer``: "sgd" or "adam". The learning rate falls
     from ``rate`` by the part ``decay`` over the steps of a run. ``checked``: the numbers of steps after which results are compared.
     """
 
@@ -83,11 +83,9 @@ class Task:
         return x.astype(dtype), t if self.loss == "cross_entropy" else t.astype(dtype)
 
     def _blobs(self) -> tuple[Array, Array]:
-        """A noisy point of the unit cube for each class; or, for a loss of real targets, noise."""
+        """Noisy points of the unit cube, around one for each class."""
         rng = np.random.default_rng(1)
         inputs, outputs = self.sizes[0], self.sizes[-1]
-        if self.loss == "mse":
-            return rng.standard_normal((self.samples, inputs)), rng.standard_normal((self.samples, outputs))
         labels = rng.integers(0, outputs, self.samples)
         return np.clip(rng.random((outputs, inputs))[labels] + rng.normal(0, 0.3, (self.samples, inputs)), 0, 1), labels
 
@@ -144,7 +142,7 @@ def by_symgrad(case: Case, mode: str = "auto") -> Contestant:
     start = task.start(case.dtype)
     net = sg.nn.MLP(task.sizes[0], list(task.sizes[1:]), activation=task.activation)
     xs = sg.symbol("x", ("n", task.sizes[0]))
-    ts = sg.symbol("t", ("n", *t.shape[1:]), integer=task.loss == "cross_entropy")
+    ts = sg.symbol("t", "n", integer=task.loss == "cross_entropy")
     rate, steps = sg.symbol("lr"), sg.symbol("steps")
     out = net(xs)
     loss = getattr(sg.nn, task.loss)(out[:, 0] if task.loss == "hinge" else out, ts)
@@ -226,10 +224,6 @@ def _batches(task: Task) -> Iterator[slice]:
             yield slice(k * task.batch, (k + 1) * task.batch)
 
 
-def _sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
-
-
 def _hinge(out: Array, t: Array) -> tuple[float, Array]:
     margin = 1 - t * out[:, 0]
     return float(np.maximum(margin, 0).mean()), (-t * (margin > 0) / len(t))[:, None]
@@ -245,16 +239,11 @@ def _cross_entropy(out: Array, t: Array) -> tuple[float, Array]:
     return float((np.log(total[:, 0]) - shifted[rows, t]).mean()), d / out.dtype.type(len(t))
 
 
-def _mse(out: Array, t: Array) -> tuple[float, Array]:
-    return float(((out - t) ** 2).mean()), (out - t) * out.dtype.type(2 / out.size)
-
-
-LOSSES: dict[str, Callable[[Array, Array], tuple[float, Array]]] = {"hinge": _hinge, "cross_entropy": _cross_entropy, "mse": _mse}
-# activation → it, and its slope as a function of its result; those whose slope needs the argument have no NumPy contestant
+LOSSES: dict[str, Callable[[Array, Array], tuple[float, Array]]] = {"hinge": _hinge, "cross_entropy": _cross_entropy}
+# activation → it, and its slope as a function of its result
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "relu": (lambda z: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype)),
     "tanh": (np.tanh, lambda h: 1 - h * h),
-    "sigmoid": (_sigmoid, lambda h: h * (1 - h)),
 }
 
 
@@ -268,52 +257,22 @@ def by_jax(case: Case) -> Contestant:
     from jax import lax
 
     jax.config.update("jax_enable_x64", True)
-    task, real = Task.of(case), np.dtype(case.dtype).type
+    task = Task.of(case)
     shapes = (task.batches, task.batch)
     x, t = (jnp.asarray(a[: task.batches * task.batch].reshape(*shapes, *a.shape[1:])) for a in task.examples(case.dtype))
     begin = {name: jnp.asarray(v) for name, v in task.start(case.dtype).items()}
-    act = {"tanh": jnp.tanh, "gelu": lambda z: jax.nn.gelu(z, approximate=False)}.get(task.activation) or getattr(jax.nn, task.activation)
-    depth = len(task.sizes) - 1
-
-    def objective(p: Any, x: Any, t: Any) -> Any:
-        h = x
-        for k in range(1, depth + 1):
-            h = h @ p[f"W{k}"] + p[f"b{k}"]
-            h = act(h) if k < depth else h
-        if task.loss == "hinge":
-            loss = jnp.mean(jnp.maximum(0, 1 - t * h[:, 0]))
-        elif task.loss == "mse":
-            loss = jnp.mean((h - t) ** 2)
-        else:
-            loss = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(h), t[:, None], 1))
-        return loss + real(task.penalty) * sum(jnp.sum(v * v) for v in p.values()) if task.penalty else loss
-
-    value_and_grad = jax.value_and_grad(objective)
-
-    def step(carry: Any, batch: Any, steps: int) -> Any:
-        p, m, v, k = carry
-        loss, g = value_and_grad(p, *batch)
-        rate = ((1.0 - task.decay * k / steps) * task.rate).astype(case.dtype)
-        if task.optimizer == "adam":
-            m = {n: real(BETA1) * m[n] + real(1 - BETA1) * g[n] for n in p}
-            v = {n: real(BETA2) * v[n] + real(1 - BETA2) * g[n] ** 2 for n in p}
-            first, second = ((1 - b ** (k + 1.0)).astype(case.dtype) for b in (BETA1, BETA2))
-            g = {n: (m[n] / first) / (jnp.sqrt(v[n] / second) + real(EPS)) for n in p}
-        return ({n: p[n] - rate * g[n] for n in p}, m, v, k + 1), loss
-
-    def whole(steps: int) -> Any:
-        """All steps in one program: the number is known to the compiler, as in a hand-written benchmark."""
-        def body(k: Any, carry: Any) -> Any:
-            return step(carry[0], (x[0], t[0]), steps)
-
-        return lax.fori_loop(0, steps, body, (first(), jnp.zeros((), case.dtype)))
-
-    def epoch(carry: Any, x: Any, t: Any) -> Any:
-        return lax.scan(lambda carry, batch: step(carry, batch, 1), carry, (x, t))
+    step = _jax_step(task, case.dtype)
 
     def first() -> Any:
         moments = {n: jnp.zeros_like(v) for n, v in begin.items()} if task.optimizer == "adam" else {}
         return begin, moments, moments, jnp.zeros((), int)
+
+    def whole(steps: int) -> Any:
+        """All steps in one program: the number is known to the compiler, as in a hand-written benchmark."""
+        return lax.fori_loop(0, steps, lambda k, carry: step(carry[0], (x[0], t[0]), steps), (first(), jnp.zeros((), case.dtype)))
+
+    def epoch(carry: Any, x: Any, t: Any) -> Any:
+        return lax.scan(lambda carry, batch: step(carry, batch, 1), carry, (x, t))
 
     compiled_whole, compiled_epoch = jax.jit(whole, static_argnums=0), jax.jit(epoch)
 
@@ -329,8 +288,50 @@ def by_jax(case: Case) -> Contestant:
         jax.block_until_ready(carry)
         return None, carry[0]
 
-    begun = time.perf_counter()
-    return contest(task, train, begun, task.turns(), task.batches)
+    return contest(task, train, time.perf_counter(), task.turns(), task.batches)
+
+
+def _jax_step(task: Task, dtype: str) -> Callable[[Any, Any, int], Any]:
+    """(parameters, moments, number of the step), minibatch, number of all steps → the next, and the loss before."""
+    import jax
+    import jax.numpy as jnp
+
+    real = np.dtype(dtype).type
+    value_and_grad = jax.value_and_grad(_jax_objective(task, dtype))
+
+    def step(carry: Any, batch: Any, steps: int) -> Any:
+        p, m, v, k = carry
+        loss, g = value_and_grad(p, *batch)
+        rate = ((1.0 - task.decay * k / steps) * task.rate).astype(dtype)
+        if task.optimizer == "adam":
+            m = {n: real(BETA1) * m[n] + real(1 - BETA1) * g[n] for n in p}
+            v = {n: real(BETA2) * v[n] + real(1 - BETA2) * g[n] ** 2 for n in p}
+            first, second = ((1 - b ** (k + 1.0)).astype(dtype) for b in (BETA1, BETA2))
+            g = {n: (m[n] / first) / (jnp.sqrt(v[n] / second) + real(EPS)) for n in p}
+        return ({n: p[n] - rate * g[n] for n in p}, m, v, k + 1), loss
+
+    return step
+
+
+def _jax_objective(task: Task, dtype: str) -> Callable[[Any, Any, Any], Any]:
+    import jax
+    import jax.numpy as jnp
+
+    act = {"tanh": jnp.tanh, "gelu": lambda z: jax.nn.gelu(z, approximate=False)}.get(task.activation) or getattr(jax.nn, task.activation)
+    depth = len(task.sizes) - 1
+
+    def objective(p: Any, x: Any, t: Any) -> Any:
+        h = x
+        for k in range(1, depth + 1):
+            h = h @ p[f"W{k}"] + p[f"b{k}"]
+            h = act(h) if k < depth else h
+        if task.loss == "hinge":
+            loss = jnp.mean(jnp.maximum(0, 1 - t * h[:, 0]))
+        else:
+            loss = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(h), t[:, None], 1))
+        return loss + np.dtype(dtype).type(task.penalty) * sum(jnp.sum(v * v) for v in p.values()) if task.penalty else loss
+
+    return objective
 
 
 # --- PyTorch ---------------------------------------------------------------------------------------
@@ -354,7 +355,7 @@ def by_torch(case: Case) -> Contestant:
             h = act(h) if k < depth else h
         if task.loss == "hinge":
             return torch.relu(1 - t * h[:, 0]).mean()
-        return functional.mse_loss(h, t) if task.loss == "mse" else functional.cross_entropy(h, t)
+        return functional.cross_entropy(h, t)
 
     def train(count: int) -> Trained:
         p = {k: torch.tensor(v, requires_grad=True) for k, v in task.start(case.dtype).items()}
