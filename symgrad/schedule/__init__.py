@@ -20,7 +20,7 @@ MODES = ("auto", "tile", "loops", "blas")
 
 TILE_VALUES = 4096  # values a sample may need at once in a tile kernel
 TILE_PRODUCT = 128 * 128  # the largest weight matrix of a tile kernel
-BLAS_FLOPS = 32 * 32 * 32  # from here on a library's blocking beats one pass of fused loops
+BLAS_FLOPS = 32 * 32 * 32  # from here on a product by itself, blocked and packed, beats one pass of fused loops
 
 
 def make_writer(
@@ -48,7 +48,7 @@ def schedule(
 
     Inputs become buffers named like their symbols, outputs buffers named by the keys; ``inplace`` maps an output to
     the input it is written over. ``lanes``: SIMD width in values. ``mode``: "tile" (samples in lanes, a chunk of the
-    batch through the whole graph), "loops" (one nest a group), "blas" (the same with library matrix products), "auto".
+    batch through the whole graph), "loops" (one nest a group), "blas" (the same with matrix products by themselves: our own, a library's where they are large), "auto".
     ``threads``: into how many a pass of tile kernels is split where it is long enough.
     """
     writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, threads=threads)

@@ -1,4 +1,4 @@
-"""Contractions that BLAS does: ``C = alpha * op(A) @ op(B) + beta * C``."""
+"""Contractions that are matrix products by themselves, as BLAS has them: ``C = alpha * op(A) @ op(B) + beta * C``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["emit_gemm"]
 
 
 def emit_gemm(w: Values, node: Expr) -> None:
-    """One BLAS call (one a batch element), the result in the node's storage."""
+    """One product (one a batch element), the result in the node's storage."""
     update = w.updates.get(node)
     shape = read_as_matrices(update.contract if update else node)
     assert shape is not None
