@@ -48,7 +48,8 @@ def schedule(
 
     Inputs become buffers named like their symbols, outputs buffers named by the keys; ``inplace`` maps an output to
     the input it is written over. ``lanes``: SIMD width in values. ``mode``: "tile" (samples in lanes, a chunk of the
-    batch through the whole graph), "loops" (one nest a group), "blas" (the same with matrix products by themselves: our own, a library's where they are large), "auto".
+    batch through the whole graph), "loops" (one nest a group), "blas" (the same with matrix products by
+    themselves: our own, a library's where they are large), "auto".
     ``threads``: into how many a pass of tile kernels is split where it is long enough.
     """
     writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, threads=threads)
