@@ -132,7 +132,8 @@ def math_function(module: Any, name: str, type: Any, *, target: Target | None = 
         function = ir.Function(module, ir.FunctionType(type, [type] * definition.arity), symbol)
         function.linkage = "internal"
         function.attributes.add("nounwind")
-        function.attributes.add("alwaysinline" if definition.inline else "noinline")
+        inline = definition.inline and isinstance(type, ir.VectorType)  # scalar formulas may have thousands of calls
+        function.attributes.add("alwaysinline" if inline else "noinline")
         builder = ir.IRBuilder(function.append_basic_block())
         arguments = [Lanes(builder, argument, target) for argument in function.args]
         element = type.element if isinstance(type, ir.VectorType) else type
