@@ -83,6 +83,8 @@ def build(formula: Formula, plan: Plan, lower: Lowering | None = None) -> Kernel
 
 def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
     stage = _Stages(formula, plan)
+    with stage("import"):
+        engine.host()  # the first in a process imports llvmlite
     with stage("key"):
         key = _key(formula, plan)
     if key and (kernel := _loaded.get(key)) is not None:
@@ -100,6 +102,8 @@ def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
         stage.show(2, "simplified", lambda: _listed(simple))
         with stage("expand"):
             expanded = expand(simple)
+        with stage("import"):
+            import symgrad.render.llvm  # noqa: F401  (and the rest of llvmlite)
         with stage("schedule"):
             with remembered_orders():
                 program, words, layout = (lower or _scheduled)(formula, plan, expanded)
