@@ -28,7 +28,10 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in (rooms.sp
 FENCES = {
     "sympy": ("sympy_bridge.py", "simplify/"),
     "numba": ("run/",),
-    "llvmlite": ("run/", "render/llvm.py", "render/llvm_body.py", "render/llvm_instructions.py", "render/processor.py", "render/vector_math/"),
+    "llvmlite": (
+        "run/", "render/llvm.py", "render/llvm_body.py", "render/llvm_gemm.py", "render/llvm_instructions.py", "render/processor.py",
+        "render/vector_math/",
+    ),
 }
 # What costs time to import, or need not be installed: only inside functions, except in modules that are only imported there.
 HEAVY = ("sympy", "numba", "llvmlite", "scipy", "matplotlib", "sklearn", "torch", "jax", "pygraphviz")
