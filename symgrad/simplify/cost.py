@@ -81,7 +81,7 @@ def node_cost(node: Expr) -> float:
 
 def elements(shape: Shape) -> int:
     """How many numbers there are, a named dimension taken as :data:`NAMED_SIZE`."""
-    return _size(dims.total(shape))
+    return _size(dims.total(shape)) if shape else 1
 
 
 def _size(dim: Dim) -> int:

@@ -193,7 +193,7 @@ FACTORS: tuple[Rule, ...] = (
     Rule("factor of factor",       ("mul",),                   _factor_of_factor,
          sample(lambda A, v, s: do("mul", 2, over_n()))),
     Rule("factor of product",      ("mul",),                   _factor_of_product,
-         sample(lambda A, v, s: do("mul", over_n(), symbol("x", "n")))),
+         sample(lambda A, v, s: do("mul", over_n(), symbol("x", "n"))), tensors=True),
     Rule("moved factor",           ("reshape", "transpose"),   _moved_factor,          "reshape(3*A, (6,))"),
     Rule("common factor",          ("add", "sub"),             _common_factor,
          sample(lambda A, v, s: do("add", over_n(), do("mul", do("div", 1, do("size", dim="n")), symbol("y", "n"))))),

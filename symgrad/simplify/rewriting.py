@@ -118,6 +118,7 @@ class Rule:
     needs: frozenset[str] = frozenset()
     late: int | None = None  # this operand is taken apart: only where nobody else uses it, which ``collect`` knows
     cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
+    tensors: bool = False  # of an elementwise op: nothing to be done where all are scalars
 
     def may_match(self, heads: Sequence[Head], same: bool) -> bool:
         """Whether it is worth trying at nodes whose operands have these heads."""
@@ -155,8 +156,35 @@ class Pattern:
         orders = (heads, heads[::-1]) if root.op.name in _COMMUTE else (heads,)
         return any(all(map(_fits, root.args, order)) for order in orders)
 
+    @cached_property
+    def _shared(self) -> list[tuple[int, int]]:
+        """For each name that both operands of the pattern mention: how deep, 0 the operand itself, 1 one of its own."""
+        root = self._texts[0]
+        if len(root.args) != 2:
+            return []
+        depths: list[dict[str, set[int]]] = [{}, {}]
+        for side, operand in zip(depths, root.args, strict=True):
+            level, depth = [operand], 0
+            while level:
+                for e in level:
+                    if e.op is SYMBOL:
+                        side.setdefault(e.name, set()).add(depth)
+                level, depth = [a for e in level for a in e.args], depth + 1
+        both = [(depths[0][n], depths[1][n]) for n in depths[0] if n in depths[1]]
+        return [(min(a), min(b)) for a, b in both if len(a) == len(b) == 1 and max(*a, *b) <= 1]
+
+    def _lacks_shared(self, node: Expr, commute: bool) -> bool:
+        """Whether the two operands plainly have nothing in common where the pattern wants it: far quicker than matching."""
+        for left, right in self._shared:
+            a, b = map(see, node.args)
+            if not _meet(a, left, b, right) and not (commute and left != right and _meet(a, right, b, left)):
+                return True
+        return False
+
     def rewrite(self, node: Expr, commute: bool = True) -> Expr | None:
         """What the node becomes. ``commute``: the operands of the node itself may have changed places."""
+        if self._shared and self._lacks_shared(node, commute):
+            return None
         for found in _matches(self._texts[0], node, {}, commute):
             if self.when is None or self.when(found):
                 return self._build(found)
@@ -170,6 +198,13 @@ class Pattern:
             else:
                 built[part] = part if not part.args else apply(part.op, *[built[a] for a in part.args], **part.params)
         return built[self._texts[1]]
+
+
+def _meet(a: Expr, depth: int, b: Expr, other: int) -> bool:
+    """Whether ``a`` (or one of its operands) is ``b`` (or one of its operands), names and guards aside."""
+    here = [see(x) for x in a.args] if depth else [a]
+    there = [see(x) for x in b.args] if other else [b]
+    return any(x is y for x in here for y in there)
 
 
 _CONDITION = intern_node(SYMBOL, (), {"name": "p", "shape": (), "kind": "boolean", "positive": False}, (), "boolean")
@@ -308,14 +343,15 @@ class Rewriter:
             return ()
         if len(args) == 2:
             (first, a), (second, b) = self._look(args[0]), self._look(args[1])
-            key: Any = (name, first, second, a is b)
+            key: Any = (name, node.shape == (), first, second, a is b)
         else:
-            key = (name, *[self._look(a)[0] for a in args])
+            key = (name, node.shape == (), *[self._look(a)[0] for a in args])
         found = self.fitting.get(key)
         if found is None:
             heads = tuple([self._look(a)[0] for a in args])
             same = len(args) == 2 and key[-1]
-            found = self.fitting[key] = [rule for rule in rules if rule.may_match(heads, same)]
+            possible = [rule for rule in rules if node.shape or not getattr(rule, "tensors", False)]
+            found = self.fitting[key] = [rule for rule in possible if rule.may_match(heads, same)]
         return found
 
     def _step(self, node: Expr) -> Expr:

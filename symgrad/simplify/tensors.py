@@ -243,7 +243,7 @@ _ELEMENTWISE = (
 )  # fmt: skip  # fmt: skip
 
 MOVEMENT: tuple[Rule, ...] = (
-    Rule("broadcast operand",      _ELEMENTWISE,               _broadcast_operands,    "v + broadcast_to(s, (3,))"),
+    Rule("broadcast operand",      _ELEMENTWISE,               _broadcast_operands,    "v + broadcast_to(s, (3,))", tensors=True),
     Rule("moved constant",         ("reshape", "transpose", "slice", "pad", "scatter_add", "diagonal", "embed_diagonal"),_moved_constant,
          "reshape(broadcast_to(s, (2, 3)), (6,))"),
     Rule("same shape",             ("broadcast_to", "reshape"),_same_shape,
