@@ -6,6 +6,8 @@ when nothing is set; "jax cached" has its persistent cache, told to keep everyth
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -34,11 +36,12 @@ def _contestant(peer: str, kept: bool, quantity: Quantity) -> Maker:
 
     def make(case: Case) -> Contestant:
         program = PROGRAMS[f"{peer} {case.parameters['program']}"]
-        folder = tempfile.TemporaryDirectory()
+        folder = tempfile.mkdtemp()  # for as long as this process lives
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
         def once() -> fresh.Report:
             with tempfile.TemporaryDirectory() as empty:
-                return fresh.run(program, environment=_environment(peer, folder.name if kept else empty, kept))
+                return fresh.run(program, environment=_environment(peer, folder if kept else empty, kept))
 
         first = cache(once)  # which leaves its code behind for the others
 
