@@ -120,6 +120,15 @@ def constant_text(context: Context, number: bool | int | float, lanes: int) -> s
     return "<" + ", ".join([f"{element} {text}"] * lanes) + ">"
 
 
+def _sine_and_cosine(body: list[Statement]) -> set[Any]:
+    """Of which values the statements take both sine and cosine."""
+    of: dict[str, set[Any]] = {"sin": set(), "cos": set()}
+    for s in body:
+        if s.__class__ is Let and s.op in of and s.value.lanes > 1:
+            of[s.op].add(s.args[0])
+    return of["sin"] & of["cos"]
+
+
 class TextFunction(ir.Function):  # type: ignore[misc]  # llvmlite has no types
     """A function of an ``ir.Module`` whose text is given; the module prints it in place of its own."""
 
@@ -183,7 +192,8 @@ class Body:
         self.sizes: dict[str, str] = {}
         self.dims: dict[Dim, str] = {}
         self.dims_lines: list[Any] = self.entry
-        self.sums: dict[Any, str] = {}  # index sums and addresses of the current LLVM block
+        self.sums: dict[Any, str] = {}  # what the current LLVM block shares: index sums, addresses, pairs of sine and cosine
+        self.turned: set[Any] = set()  # of which the statements at hand take both sine and cosine
         self.frames = {kind: pieces.Frame() for kind in ("real", "integer", "boolean")}
         self.frame = {kind: Buffer(f"frame_{kind}", kind, (0,)) for kind in self.frames}
         self.buffers.update((b, f"%frame.{kind}") for kind, b in self.frame.items())
@@ -307,13 +317,13 @@ class Body:
             return None, number
         total = terms[0]
         for term in terms[1:]:
-            total = self._shared(("add", total, term), f"add nsw i64 {total}, {term}")
+            total = self.shared(("add", total, term), f"add nsw i64 {total}, {term}")
         return total, number
 
     def _product(self, a: str, b: str) -> str:
-        return self._shared(("mul", a, b), f"mul nsw i64 {a}, {b}")
+        return self.shared(("mul", a, b), f"mul nsw i64 {a}, {b}")
 
-    def _shared(self, key: tuple[str, ...], text: str) -> str:
+    def shared(self, key: tuple[str, ...], text: str) -> str:
         if key not in self.sums:
             self.sums[key] = self.emit(text)
         return self.sums[key]
@@ -322,7 +332,7 @@ class Body:
         text, extra = affine
         if text is None:
             return str(extra)
-        return self._shared(("add", text, str(extra)), f"add nsw i64 {text}, {extra}") if extra else text
+        return self.shared(("add", text, str(extra)), f"add nsw i64 {text}, {extra}") if extra else text
 
     def index(self, index: Index) -> str:
         return self.number(self.position(index))
@@ -331,13 +341,14 @@ class Body:
         text, extra = self.position(index) if isinstance(index, Index) else index
         pointer, element = self.buffers[buffer], memory_type(self.context, buffer.kind)
         if text is not None:
-            pointer = self._shared(("at", pointer, text), f"getelementptr {element}, ptr {pointer}, i64 {text}")
-        return self._shared(("at", pointer, str(extra)), f"getelementptr {element}, ptr {pointer}, i64 {extra}") if extra else pointer
+            pointer = self.shared(("at", pointer, text), f"getelementptr {element}, ptr {pointer}, i64 {text}")
+        return self.shared(("at", pointer, str(extra)), f"getelementptr {element}, ptr {pointer}, i64 {extra}") if extra else pointer
 
     # --- statements ---
 
     def block(self, body: list[Statement]) -> None:
         sizes = self.sizes, self.dims, self.dims_lines
+        turned, self.turned = self.turned, _sine_and_cosine(body)
         for start, stop, cut in pieces.runs(body):
             if cut:
                 known = {v for v, (text, _) in self.affine.items() if text is None}
@@ -346,6 +357,7 @@ class Body:
             for statement in body[start:stop]:
                 _STATEMENTS[type(statement)](self, statement)
         self.sizes, self.dims, self.dims_lines = sizes
+        self.turned = turned
 
     def let(self, s: Let) -> None:
         self.values[s.value] = self.context.handlers[s.op](self, s)

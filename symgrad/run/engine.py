@@ -95,8 +95,6 @@ def _optimize(module: Any, target: Any, fastmath: bool = False) -> None:
     if not fastmath:
         passes = llvm.create_new_module_pass_manager()
         passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()  # without it the next one found no fixed point for floor divisions, and ended the process
-        passes.add_new_gvn_pass()  # sin(x) and cos(x) share the reduction of x
         passes.add_instruction_combine_pass()
         passes.add_simplify_cfg_pass()
         passes.run(module, builder)

@@ -48,7 +48,7 @@ from symgrad.render.vector_math.lanes import Lanes, join, part, type_name
 from symgrad.render.vector_math.libm import LIBM, libm_function
 from symgrad.render.vector_math.target import Target, host
 
-__all__ = ["FUNCTIONS", "Target", "host", "math_function"]
+__all__ = ["FUNCTIONS", "Target", "host", "math_function", "sin_and_cos_function"]
 
 
 @dataclass(frozen=True)
@@ -129,21 +129,49 @@ def math_function(module: Any, name: str, type: Any, *, target: Target | None = 
     symbol = ".".join(["symgrad", name, *(str(parameters[key]) for key in definition.parameters), type_name(type)])
     function = module.globals.get(symbol)
     if function is None:
-        function = ir.Function(module, ir.FunctionType(type, [type] * definition.arity), symbol)
-        function.linkage = "internal"
-        function.attributes.add("nounwind")
         inline = definition.inline and isinstance(type, ir.VectorType)  # scalar formulas may have thousands of calls
-        function.attributes.add("alwaysinline" if inline else "noinline")
+        function = _new_function(module, symbol, ir.FunctionType(type, [type] * definition.arity), inline)
         builder = ir.IRBuilder(function.append_basic_block())
         arguments = [Lanes(builder, argument, target) for argument in function.args]
-        element = type.element if isinstance(type, ir.VectorType) else type
-        own = definition.float32 and (target.fused or not definition.needs_fused) and not (element is type and name in LIBM)
-        if isinstance(element, ir.FloatType) and not own:
+        if not _is_own(definition, name, type, target):
             result = _through_double(module, name, arguments, parameters)
         else:
             result = definition.emit(*arguments, **parameters)
         builder.ret(result.value)
     return function
+
+
+def sin_and_cos_function(module: Any, type: Any, *, target: Target | None = None) -> Any:
+    """The LLVM function that gives sine and cosine as a pair for one reduction, as ``math_function`` does alone; ``None`` where
+    it would gain nothing: for single numbers, which go to libm, and where floats go through double."""
+    target = target or host()
+    if not isinstance(type, ir.VectorType) or not _is_own(FUNCTIONS["sin"], "sin", type, target):
+        return None
+    symbol = f"symgrad.sin_and_cos.{type_name(type)}"
+    function = module.globals.get(symbol)
+    if function is None:
+        function = _new_function(module, symbol, ir.FunctionType(ir.LiteralStructType([type, type]), [type]), inline=True)
+        builder = ir.IRBuilder(function.append_basic_block())
+        sine, cosine = trigonometric.sin_and_cos(Lanes(builder, function.args[0], target))
+        pair = builder.insert_value(ir.Constant(function.return_value.type, ir.Undefined), sine.value, 0)
+        builder.ret(builder.insert_value(pair, cosine.value, 1))
+    return function
+
+
+def _new_function(module: Any, symbol: str, type: Any, inline: bool) -> Any:
+    function = ir.Function(module, type, symbol)
+    function.linkage = "internal"
+    function.attributes.add("nounwind")
+    function.attributes.add("alwaysinline" if inline else "noinline")
+    return function
+
+
+def _is_own(definition: Definition, name: str, type: Any, target: Target) -> bool:
+    """Whether a function has a version for that type, so that floats need not go through double."""
+    element = type.element if isinstance(type, ir.VectorType) else type
+    if not isinstance(element, ir.FloatType):
+        return True
+    return definition.float32 and (target.fused or not definition.needs_fused) and not (element is type and name in LIBM)
 
 
 def _intrinsic(module: Any, name: str, type: Any) -> Any:

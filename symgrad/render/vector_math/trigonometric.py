@@ -29,7 +29,7 @@ from symgrad.render.vector_math.lanes import (
 )
 from symgrad.render.vector_math.libm import by_lane
 
-__all__ = ["cos", "sin", "sine_cosine", "tan"]
+__all__ = ["cos", "sin", "sin_and_cos", "sine_cosine", "tan"]
 
 TWO_OVER_PI = 0.6366197723675814
 # pi/2 in parts for fused products: 53, 33 (its product with n < 2**20 is exact) and 53 bits; three of 24 bits for float
@@ -112,13 +112,25 @@ def _pick(reduced: Reduced, quadrant: Lanes) -> Lanes:
 
 
 def sin(x: Lanes) -> Lanes:
+    return _sin(x, _reduce(absolute(x)))
+
+
+def cos(x: Lanes) -> Lanes:
+    return _cos(x, _reduce(absolute(x)))
+
+
+def sin_and_cos(x: Lanes) -> tuple[Lanes, Lanes]:
+    """Both, bit for bit, for one reduction."""
     reduced = _reduce(absolute(x))
+    return _sin(x, reduced), _cos(x, reduced)
+
+
+def _sin(x: Lanes, reduced: Reduced) -> Lanes:
     y = _pick(reduced, reduced.n)
     return _with_libm("sin", x, (y.bits() ^ (x.bits() & x.format.sign)).real())
 
 
-def cos(x: Lanes) -> Lanes:
-    reduced = _reduce(absolute(x))
+def _cos(x: Lanes, reduced: Reduced) -> Lanes:
     return _with_libm("cos", x, _pick(reduced, reduced.n + 1))
 
 
