@@ -27,7 +27,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in (rooms.sp
 
 FENCES = {
     "sympy": ("sympy_bridge.py", "simplify/"),
-    "numba": ("run/",),
+    "numba": ("run/", "bench/"),  # in bench/ it is a contestant, like any other library there
     "llvmlite": (
         "run/", "render/llvm.py", "render/llvm_body.py", "render/llvm_gemm.py", "render/llvm_instructions.py", "render/processor.py",
         "render/vector_math/",

@@ -46,7 +46,8 @@ CASES: dict[str, dict[str, Expr]] = {
     "extremes": {"a": A.max(), "b": A.min(0), "c": sg.max(z, axis=1), "d": sg.max(z, axis=0), "e": sg.prod(A, axis=1), "f": (A > 9).max()},
     "any and all": {"a": (z > 0).max(0), "b": (z > -9).min(0), "c": (t > 0).max(), "d": (z > 0).max(0, True) & (z < 1)},
     "identities": {"a": sg.eye(4) + A[:, :4], "b": sg.diagonal(A), "c": sg.eye(3) @ x.T,
-                   "d": sg.eye(6).reshape(2, 3, 2, 3) * A[0, 0], "e": sg.eye(8, 3).reshape(4, 6)[1:] + s, "f": sg.eye(2, 6).reshape(3, 4)[2]},
+                   "d": sg.eye(6).reshape(2, 3, 2, 3) * A[0, 0], "e": sg.eye(8, 3).reshape(4, 6)[1:] + s,
+                   "f": sg.eye(2, 6).reshape(3, 4)[2]},
     "logic": {"a": (A > 0) & (A < 1), "b": ~(A > 0), "c": (A > 0).sum(), "d": sg.where(A > 0, A, 0).sum(0)},
     "whole numbers": {"a": label * 2 + 1, "b": label // 2, "c": label % 3, "d": (label * label).sum(), "e": label / 2},
     "handed through": {"a": s * 2, "b": s, "c": sg.constant(3.0), "d": x},
@@ -126,7 +127,9 @@ def test_sums_of_outer_products(lanes: int) -> None:
                 np.testing.assert_allclose(got[key], reference, rtol=1e-12, atol=1e-12, err_msg=f"{key}, {rows} x {columns}, n = {n}")
 
 
-@pytest.mark.parametrize("name", ["two passes over the batch", "two passes, axes kept", "any and all", "products", "one column", "handed out twice"])
+@pytest.mark.parametrize(
+    "name", ["two passes over the batch", "two passes, axes kept", "any and all", "products", "one column", "handed out twice"]
+)
 def test_more_samples_than_a_chunk_and_none(name: str) -> None:
     outputs = CASES[name]
     program, _ = schedule(expand(outputs), lanes=8, mode="tile")
