@@ -167,6 +167,12 @@ def _give_up_places() -> None:
             del _table[entry.key]
 
 
+def sweep() -> None:
+    """Gives up the places of dead nodes now, and with them what only they hold."""
+    with _lock:
+        _give_up_places()
+
+
 def _renew_lock() -> None:
     global _lock
     _lock = threading.RLock()

@@ -49,9 +49,14 @@ class Formula:
     mode: str
 
     @cached_property
+    def size(self) -> int:
+        """How many nodes there are."""
+        return len(topological(*self.outputs))
+
+    @property
     def is_large(self) -> bool:
         """Whether every pass over the nodes counts: a formula written out in numbers, not tensors."""
-        return len(topological(*self.outputs)) > LARGE
+        return self.size > LARGE
 
 
 @dataclass(frozen=True)

@@ -112,10 +112,11 @@ def stable_outputs(formula: Formula) -> Sequence[Expr]:
     sigmoid, finite where the quotient overflows. As written where the derivative by one of its inner nodes is wanted."""
     if not formula.simplify or any(node.op.name != "symbol" for node in formula.wrt):
         return formula.outputs
-    from symgrad.simplify import apply_local
+    from symgrad.simplify import apply_local, apply_rules
 
     if formula not in _stable:
-        _stable[formula] = apply_local(formula.outputs, formula.outputs, stability=True, brief=formula.is_large)
+        outputs = formula.outputs
+        _stable[formula] = apply_rules(outputs) if formula.is_large else apply_local(outputs, outputs, stability=True)
     return _stable[formula]
 
 

@@ -22,7 +22,7 @@ from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
 from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY
 
-__all__ = ["Application", "apply_local", "simplify", "strip_names"]
+__all__ = ["Application", "apply_local", "apply_rules", "simplify", "strip_names"]
 
 _ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none has been seen to need five
 
@@ -66,6 +66,11 @@ def apply_local(
         if current == rewritten:
             break
     return present(current, kept)
+
+
+def apply_rules(roots: Sequence[Expr]) -> list[Expr]:
+    """The roots after the rules alone, stability rewrites among them: what a large formula needs before it is differentiated."""
+    return Rewriter(_rules(True)).run(roots)
 
 
 def simplify(expr: Any, *, islands: bool = True, record: list[Application] | None = None, worth: float = 0.0) -> Any:
