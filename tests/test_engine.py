@@ -81,6 +81,28 @@ def test_ways_to_pass(value_and_grad: Callable[..., Any], args: Any, keywords: A
     assert value_and_grad(*args, **keywords) == value_and_grad(*POINT)
 
 
+def test_keywords_are_compared_as_text(value_and_grad: Callable[..., Any]) -> None:
+    names = ["".join(list(name)) for name in ("w2", "x1", "w1", "x2", "b")]  # equal to the names, but (longer than a letter) other objects
+    assert any(sys.intern(name) is not name for name in names)
+    assert value_and_grad(**dict(zip(names, (POINT[NAMES.index(n)] for n in names)))) == value_and_grad(*POINT)
+
+
+def test_a_pending_built_in_becomes_another(value_and_grad: Callable[..., Any]) -> None:
+    """What is kept stays the same object; a call that is under way when that happens has what it began with."""
+
+    def first(*args: Any, **keywords: Any) -> Any:
+        table.redirect(pending, value_and_grad)
+        gc.collect()
+        return pending(*args, **keywords)
+
+    entry = engine.entry_address(lambda: None, lambda code: None)
+    pending: Any = table.make_pending("f", entry, first, NAMES, "", ())
+    del first
+    gc.collect()
+    assert pending(*POINT[:3], b=POINT[4], w2=POINT[3]) == value_and_grad(*POINT)
+    assert pending(*POINT) == value_and_grad(*POINT) and pending(1.0) == ("fallback", (1.0,), {})
+
+
 @pytest.mark.parametrize(
     ("args", "keywords"),
     [
@@ -97,7 +119,7 @@ def test_the_rest_falls_back(value_and_grad: Callable[..., Any], args: Any, keyw
 
 def test_no_reference_is_lost(value_and_grad: Callable[..., Any]) -> None:
     def counts() -> list[int]:
-        return [sys.getrefcount(o) for o in (POINT[4], None, value_and_grad, value_and_grad.__self__)]
+        return [sys.getrefcount(o) for o in (POINT[4], None, value_and_grad, value_and_grad.__self__, value_and_grad.__self__[0])]
 
     for _ in range(3):
         value_and_grad(*POINT), value_and_grad(*POINT[:4], b=POINT[4]), value_and_grad(*POINT[:4], None)
@@ -207,7 +229,7 @@ def test_empty_results() -> None:
 
 def test_built_in_owns_what_it_needs() -> None:
     f = built_in(neuron(), "o")
-    library = f.__self__[table.SELF.index("owned")][0]
+    library = f.__self__[0][table.SELF.index("owned")]
     assert isinstance(library, engine.Library)
     watched = weakref.ref(library)
     del library

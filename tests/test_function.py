@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import pickle
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -269,6 +271,19 @@ def test_a_point_and_many_agree(neuron: sg.Function) -> None:
 # --- life of a function ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["grad", "value_and_grad", "jacobian", "hessian"])
+def test_what_is_kept_before_it_is_compiled_is_what_is_called_later(kind: str) -> None:
+    """It is a built-in from the start: not an object whose calls Python has to repack."""
+    f = sg.compile(x * x * y)
+    kept = getattr(f, kind)
+    assert isinstance(kept, types.BuiltinFunctionType) and list(inspect.signature(kept).parameters) == ["x", "y", "out"]
+    before = kept(3.0, y=2.0)
+    assert getattr(f, kind) is kept and kept(y=2.0, x=3.0) == before
+    assert kept(np.full(2, 3.0), 2.0) is not None and getattr(f, kind) is kept and kept(3.0, 2.0) == before
+    again = pickle.loads(pickle.dumps(getattr(sg.compile(x * x * y), kind)))
+    assert again(3.0, 2.0) == before
+
+
 def test_kept_gradient_outlives_its_function() -> None:
     kept = sg.compile(x * x * y).grad
     never_called = sg.compile(sg.sin(x)).value_and_grad
@@ -334,7 +349,7 @@ def test_it_tells(neuron: sg.Function) -> None:
     assert neuron.timings["key"] >= 0 and isinstance(neuron.timings.cached, bool) and "grad" in neuron.timings.parts
     cost = sg.compile(sg.log(1 + sg.exp(x)) + 0 * x).cost
     assert cost.after["operations"] < cost.before["operations"] and cost.transcendental == 1 and "→" in repr(cost)
-    assert "grad" in repr(neuron.grad) and "not compiled" in repr(sg.compile(x * y * 1.5).hessian)
+    assert "grad" in repr(neuron.grad) and "hessian" in repr(sg.compile(x * y * 1.5).hessian)
 
 
 def test_second_compile_answers_from_the_cache(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,11 @@ class Writer:
         """A C struct's field."""
         return self.b.load(self.b.bitcast(self.b.gep(obj, [self.number(offset)]), kind.as_pointer()))
 
+    def item(self, items: Any, index: Any) -> Any:
+        """An item of a tuple that is known to be there, borrowed: they stand at its end."""
+        start = self.b.gep(items, [self.number(tuple.__basicsize__)])
+        return self.at(self.b.bitcast(start, self.object.as_pointer()), index)
+
     def pointer(self, word: Any) -> Any:
         return self.b.inttoptr(word, self.object)
 

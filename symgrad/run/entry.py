@@ -1,8 +1,9 @@
 """The CPython entry: one native function that calls any kernel, described by a table.
 
-``entry(self, args, nargs, kwnames)`` is a ``METH_FASTCALL | METH_KEYWORDS`` function. Its ``self`` is a
+``entry(self, args, nargs, kwnames)`` is a ``METH_FASTCALL | METH_KEYWORDS`` function. Its ``self`` is a list of one
 tuple that owns everything the call needs (see ``table.SELF``): the table, the engine that holds the
-machine code, the method record, constants. So a kept ``f.grad`` outlives ``f``.
+machine code, the method record, constants. So a kept ``f.grad`` outlives ``f``; and one that was kept before it was compiled
+is as quick as any, since another tuple can take the place of the first. A call holds the tuple that it began with.
 
 The table (:mod:`symgrad.run.table`) says where each argument goes. The entry takes only what needs
 no conversion: floats, ints, and exact NumPy arrays of the wanted type that are aligned and C-contiguous; for
@@ -43,7 +44,9 @@ class _Emitter(Writer):
 
     def __init__(self, ir: Any) -> None:
         super().__init__(ir, "symgrad_entry", ENTRY_NAME, "opwo")
-        self.owner, self.args, self.count, self.keywords = self.function.args
+        holder, self.args, self.count, self.keywords = self.function.args
+        self.owner = self.python("PyList_GetItem", self.object, holder, self.number(0))
+        self.python("Py_IncRef", ir.VoidType(), self.owner)
         self.fallback, self.leave = self.function.append_basic_block("fallback"), self.function.append_basic_block("leave")
         self.answer = self.local(self.object)
         self.b.store(self.null(), self.answer)
@@ -59,7 +62,7 @@ class _Emitter(Writer):
         self._exits()
 
     def owned(self, name: str) -> Any:
-        return self.python("PyTuple_GetItem", self.object, self.owner, self.number(SELF.index(name)))
+        return self.item(self.owner, self.number(SELF.index(name)))
 
     def head(self, name: str) -> Any:
         return self.at(self.table, self.number(WORD[name]))
@@ -121,22 +124,28 @@ class _Emitter(Writer):
         with b.if_then(b.icmp_signed(">", extra, self.number(0))):
             names = self.owned("names")
             with self.loop(extra) as j:
-                keyword = self.python("PyTuple_GetItem", self.object, self.keywords, j)
-                place = self.local(self.word)
-                b.store(b.add(self.count, j), place)  # most often they are in order
-                expected = self.python("PyTuple_GetItem", self.object, names, b.load(place))
-                with b.if_then(b.not_(self._same_text(keyword, expected))):
-                    b.store(self.number(-1), place)
-                    with self.loop(places, self.count) as i:
-                        name = self.python("PyTuple_GetItem", self.object, names, i)
-                        b.store(b.select(self._same_text(keyword, name), i, b.load(place)), place)
-                    self.give_up_unless(b.icmp_signed(">=", b.load(place), self.number(0)))
-                cell = self.work("at_arguments", b.load(place))
-                b.store(self.address(self.at(self.args, b.add(self.count, j))), cell)
+                place = self._place(self.item(self.keywords, j), names, b.add(self.count, j), places)
+                self.give_up_unless(b.icmp_signed(">=", place, self.number(0)))
+                b.store(self.address(self.at(self.args, b.add(self.count, j))), self.work("at_arguments", place))
         self.out = b.load(self.work("at_arguments", wanted))
         given = b.icmp_signed("!=", self.out, self.number(0))
         self.give_up_unless(b.icmp_signed("==", surplus, b.zext(given, self.word)))
         # As many arguments as inputs, each keyword known and (Python sees to it) different: every place is filled.
+
+    def _place(self, keyword: Any, names: Any, likely: Any, end: Any) -> Any:
+        """Which of the names a keyword is, negative for none: most often that at ``likely``, and almost always the same object as its
+        name, since Python interns the keywords of a call; texts are compared where no object is the same."""
+        b, place = self.b, self.local(self.word)
+        b.store(likely, place)
+        with b.if_then(b.icmp_unsigned("!=", keyword, self.item(names, likely))):
+            b.store(self.number(-1), place)
+            for same in (self._same_object, self._same_text):
+                with b.if_then(b.icmp_signed("<", b.load(place), self.number(0))), self.loop(end, self.count) as i:
+                    b.store(b.select(same(keyword, self.item(names, i)), i, b.load(place)), place)
+        return b.load(place)
+
+    def _same_object(self, left: Any, right: Any) -> Any:
+        return self.b.icmp_unsigned("==", left, right)
 
     def _same_text(self, left: Any, right: Any) -> Any:
         return self.b.icmp_signed("==", self.python("PyUnicode_Compare", self.int, left, right), self.number(0, 32))
@@ -294,7 +303,7 @@ class _Emitter(Writer):
             return lambda: b.store(self.python(f"Py{name}_GetItem", self.object, nest, where), part)
 
         def entry() -> None:
-            key = self.python("PyTuple_GetItem", self.object, self.owned("keys"), where)
+            key = self.item(self.owned("keys"), where)
             b.store(self.python("PyDict_GetItem", self.object, nest, key), part)
 
         self.cases(how, lambda: b.store(nest, part), item("Tuple"), item("List"), entry)
@@ -456,7 +465,7 @@ class _Emitter(Writer):
                 names = self.owned("keys")
                 with self.loop(count) as k:
                     part = self.pointer(b.load(self.work("at_stack", b.add(start, k))))
-                    key = self.python("PyTuple_GetItem", self.object, names, b.add(keys, k))
+                    key = self.item(names, b.add(keys, k))
                     self.python("PyDict_SetItem", self.int, whole, key, part)
                     self.python("Py_DecRef", self.ir.VoidType(), part)
                 push(whole)
@@ -493,4 +502,5 @@ class _Emitter(Writer):
         b.position_at_end(self.leave)
         with b.if_then(b.icmp_unsigned("!=", b.load(self.heap), self.null()), likely=False):
             self.python("PyMem_RawFree", self.ir.VoidType(), b.load(self.heap))
+        self.python("Py_DecRef", self.ir.VoidType(), self.owner)
         b.ret(b.load(self.answer))

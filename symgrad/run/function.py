@@ -18,7 +18,7 @@ from symgrad.expr import Expr, topological
 from symgrad.run import engine
 from symgrad.run.arguments import Signature, as_array
 from symgrad.run.kernel import Kernel, Plan, element_type
-from symgrad.run.table import Input
+from symgrad.run.table import Input, redirect
 from symgrad.run.targets import Targets
 
 __all__ = ["Builders", "Call", "Formula", "Function", "nest_map"]
@@ -95,11 +95,11 @@ class Call:
 
     Instances are callable through the slot ``__call__``, which first holds a Python method and then the
     built-in itself: a call costs no Python frame. ``made`` is told of every new built-in, so that the Function
-    can give that away in place of this object (calls with keywords are quicker without it).
+    can give that away in place of this object (calls with keywords are quicker without it); or it gives away :meth:`pending`.
     """
 
     __slots__ = (
-        "__call__", "__weakref__", "_builders", "_formula", "_kind", "_made", "_mapped", "_points", "_sparse",
+        "__call__", "__weakref__", "_builders", "_formula", "_kind", "_made", "_mapped", "_pending", "_points", "_sparse",
         "_strict", "kernel", "plan", "signature",
     )  # fmt: skip
 
@@ -112,6 +112,7 @@ class Call:
     ) -> None:
         self._formula, self._kind, self._builders, self._made, self._points = formula, kind, builders, made, points
         self._mapped: Call | None = None
+        self._pending: Any = None
         self._sparse: Sparse | None = None
         self.kernel: Kernel | None = None
         self.plan: Plan | None = None
@@ -124,6 +125,17 @@ class Call:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _remade_call, (self._builders.remake, self._formula, _ATTRIBUTE.get(self._kind, self._kind))
+
+    @property
+    def _name(self) -> str:
+        return _ATTRIBUTE.get(self._kind, self._kind)
+
+    def pending(self) -> Callable[..., Any]:
+        """A built-in that compiles at its first call and then is as any other: whoever keeps it before that loses nothing."""
+        inputs = [Input(i.name, element_type(i.kind, self._formula.dtype), i.shape) for i in self._formula.inputs]
+        signature = Signature(f"f.{self._kind}", inputs)
+        self._pending = Kernel.pending(self._name, signature, self._first_call, _doc(signature), (self._builders.remake, (self._formula,)))
+        return self._pending
 
     def make(self) -> Call:
         """Compiles, if that has not been done."""
@@ -141,12 +153,13 @@ class Call:
     def become(self, fallback: Callable[..., Any]) -> None:
         """Turns into the built-in with this fallback."""
         assert self.kernel is not None and self.plan is not None and self.signature is not None
-        name = _ATTRIBUTE.get(self._kind, self._kind)
-        remake = (self._builders.remake, (self._formula,))
-        doc = f"{self.signature}: compiled by symgrad."
-        builtin = self.kernel.builtin(name, self.plan, self.signature, self._formula.dtype, fallback, doc, remake)
+        remake, doc = (self._builders.remake, (self._formula,)), _doc(self.signature)
+        builtin = self.kernel.builtin(self._name, self.plan, self.signature, self._formula.dtype, fallback, doc, remake)
         self.__call__ = builtin  # type: ignore[method-assign]
-        self._made(builtin)
+        if self._pending is None:
+            self._made(builtin)
+        else:
+            redirect(self._pending, builtin)
 
     def _first_call(self, *args: Any, sparse: Any = False, **keywords: Any) -> Any:
         if sparse is not False:
@@ -245,6 +258,10 @@ def _paired(names: Any, values: Any) -> list[tuple[str, Any]]:
     if isinstance(names, (tuple, list)):
         return [pair for part, value in zip(names, values) for pair in _paired(part, value)]
     return [(names, values)]
+
+
+def _doc(signature: Signature) -> str:
+    return f"{signature}: compiled by symgrad."
 
 
 def _remade_call(remake: Callable[[Formula], Function], formula: Formula, attribute: str) -> Any:
@@ -361,6 +378,8 @@ class Function:
             setattr(self, attribute, self._calls[kind])
         if not formula.is_large:  # then the value, too, is compiled when first called
             self._calls["value"].make()
+            for kind in _GIVEN_AWAY[1:]:
+                setattr(self, kind, self._calls[kind].pending())
 
     @property
     def inputs(self) -> tuple[Expr, ...]:

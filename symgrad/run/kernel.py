@@ -127,6 +127,12 @@ class Kernel:
         entry = engine.entry_address(_load_entry, _store_entry)
         return table.make_builtin(name, entry, content, fallback or refused, self.fail, signature.keywords, writer.keys, self, doc, remake)
 
+    @staticmethod
+    def pending(name: str, signature: Signature, fallback: Callable[..., Any], doc: str, remake: tuple[Any, ...]) -> Any:
+        """A built-in for what is not compiled yet: ``fallback`` gets its calls."""
+        entry = engine.entry_address(_load_entry, _store_entry)
+        return table.make_pending(name, entry, fallback, signature.keywords, doc, remake)
+
     def fail(self, code: int) -> None:
         """Raises what a failure code of the machine code stands for."""
         if code == OUT_OF_MEMORY:

@@ -20,7 +20,10 @@ from symgrad.dims import Dim, Shape
 from symgrad.loops import Gemm, Program
 from symgrad.loops.walk import walk
 
-__all__ = ["Compiled", "Input", "Output", "Structure", "Table", "make_builtin", "new_array_address", "release_threshold"]
+__all__ = [
+    "Callee", "Compiled", "Input", "Output", "Structure", "Table", "make_builtin", "make_pending", "new_array_address", "redirect",
+    "release_threshold",
+]  # fmt: skip
 
 # What the tuple behind a built-in holds, by position.
 SELF = ("table", "fallback", "failed", "names", "keys", "owned", "remake")
@@ -221,12 +224,22 @@ _METH_FASTCALL_KEYWORDS = 0x0080 | 0x0002
 
 
 class Compiled(tuple[Any, ...]):
-    """The ``self`` of a built-in (:data:`SELF`). It pickles as what it was made from, so that built-ins pickle, too."""
+    """What a call of a built-in needs (:data:`SELF`)."""
 
     __slots__ = ()
 
+
+class Callee(list[Compiled]):
+    """The ``self`` of a built-in: the one thing it calls. It pickles as what that was made from, so that built-ins pickle, too."""
+
+    __slots__ = ("method",)  # the built-in's record, which must live as long as it
+
+    def __init__(self, compiled: Compiled, method: _MethodDef) -> None:
+        super().__init__([compiled])
+        self.method = method
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return self[SELF.index("remake")]
+        return self[0][SELF.index("remake")]
 
 
 def make_builtin(
@@ -245,7 +258,23 @@ def make_builtin(
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
     words = tuple(_NO_KEYWORD if n is None else sys.intern(n) for n in (*names, "out"))  # interned, most comparisons are of addresses
-    return new(ctypes.byref(method), Compiled((table, fallback, failed, words, tuple(keys), (owned, method), remake)), None)
+    compiled = Compiled((table, fallback, failed, words, tuple(keys), owned, remake))
+    return new(ctypes.byref(method), Callee(compiled, method), None)
+
+
+def make_pending(
+    name: str, entry: int, fallback: Callable[..., Any], names: Sequence[str | None], doc: str, remake: tuple[Any, ...]
+) -> Callable[..., Any]:
+    """A built-in that hands every call to ``fallback``, until it is redirected."""
+    words = [0] * len(HEADER)
+    words[WORD["inputs"]], words[WORD["workspace"]] = -1, 1  # no number of arguments is the right one
+    table = np.array(words, dtype=np.int64).tobytes()
+    return make_builtin(name, entry, table, fallback, fallback, names, (), None, doc, remake)
+
+
+def redirect(builtin: Any, to: Any) -> None:
+    """From now on the first built-in calls what the second one does."""
+    builtin.__self__[0] = to.__self__[0]
 
 
 def new_array_address() -> int:
