@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -91,3 +92,12 @@ def test_bars_of_the_sweep() -> None:
 def test_a_share_of_the_peak_counts_every_product() -> None:
     # Forward, the weights' gradients, and the gradients that go on: not the first layer's.
     assert Task((2, 16, 16, 1), 100, 100).flops() == 2 * 100 * (3 * (32 + 256 + 16) - 32)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_loading_the_c_program_keeps_subnormal_numbers() -> None:
+    """A library that was linked with -ffast-math would flush them to zero in the whole process."""
+    from symgrad.bench import moons
+
+    moons._build(moons.WORKLOAD.cases(False)[0], 32)
+    assert np.float64(5e-324) * np.float64(1.0) > 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -105,7 +107,7 @@ def test_a_failure_in_a_thread_is_the_callers(always: None) -> None:
 
 
 @posix
-def test_from_many_threads_and_after_a_fork(always: None) -> None:
+def test_from_many_threads(always: None) -> None:
     f = sg.compile(OUTPUTS["product"], mode="tile", cache=False, threads=3)
     known = given(3000)
     expected = f(**known)
@@ -116,10 +118,28 @@ def test_from_many_threads_and_after_a_fork(always: None) -> None:
     while native_threads() > before and time.monotonic() < deadline:
         time.sleep(0.01)  # one that was joined is listed for a moment longer
     assert native_threads() == before, "a thread outlived its call"
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if np.array_equal(expected, f(**known)) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@posix
+def test_after_a_fork() -> None:
+    """In a process of its own: other packages' threads must not be forked."""
+    script = """
+        import os, signal
+        import numpy as np
+        import symgrad as sg
+        from symgrad.schedule import threads
+        threads.WORTH = 0
+        x, w = sg.symbol("x", ("n", 3)), sg.symbol("w", (3, 20))
+        f = sg.compile(sg.tanh(x).T @ sg.tanh(x @ w), mode="tile", cache=False, threads=3)
+        known = np.linspace(-1, 1, 9000).reshape(-1, 3), np.ones((3, 20))
+        expected = f(*known)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if np.array_equal(expected, f(*known)) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
 
 
 def test_a_loop_in_threads_keeps_registers_to_itself() -> None:

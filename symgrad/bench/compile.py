@@ -140,7 +140,7 @@ def _contestant(function: str, *more: Any) -> Callable[[Case], Contestant]:
 
 
 WORKLOAD = Workload(
-    "compile", "cold: seconds from an expression to its first gradient, and to the first epoch of training", cases,
+    "compile", "cold: seconds from an expression to its first gradient and first epoch", cases,
     {"symgrad": _contestant("symgrad_seconds", ["sympy"]), "symgrad unimported": _contestant("symgrad_seconds", []),
      "jax": _contestant("jax_seconds")}, quick=False,
 )  # fmt: skip

@@ -199,7 +199,7 @@ def _growth(problem: str, what: str) -> Bar:
 
 
 WORKLOAD = Workload(
-    "hessian", "value, gradient and sparse Hessian of banded problems with up to 100,000 variables", cases,
+    "hessian", "value, gradient and sparse Hessian of up to 100,000 variables", cases,
     {name: _maker(name) for name in _BUILDERS}, quick=False,
     bars=tuple(_growth(problem, what) for problem in PROBLEMS for what in ("call", "seconds", "peak")),
 )  # fmt: skip

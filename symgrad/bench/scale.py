@@ -157,6 +157,6 @@ def _operations(family: str, size: int) -> int:
 
 
 WORKLOAD = Workload(
-    "scale", "scalar graphs of up to 100,000 operations: build, memory and call of value and gradient", cases,
+    "scale", "scalar graphs of up to 100,000 operations: build, memory, call", cases,
     {"symgrad": _maker("symgrad"), "casadi": _maker("casadi")}, quick=False, bars=tuple(_growth(family) for family in FAMILIES),
 )  # fmt: skip

@@ -26,6 +26,6 @@ def _maker(name: str) -> Maker:
 
 
 WORKLOAD = Workload(
-    "warm", "a second process: seconds from its start to a trained network, and of the import alone", cases,
+    "warm", "a second process: seconds to a trained network, and of the import alone", cases,
     {name: _maker(name) for name in _programs},
 )  # fmt: skip
