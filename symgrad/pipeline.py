@@ -30,13 +30,14 @@ from symgrad.run import cache as disk
 from symgrad.run import engine
 from symgrad.run.function import Builders, Formula, Function, Sparse
 from symgrad.run.kernel import Kernel, Plan
-from symgrad.run.loop import Loop, LoopLayout
+from symgrad.run.loop import Loop, LoopLayout, few_samples
 from symgrad.run.plans import PLANS, output_names, plan
 from symgrad.run.request import read_request
 
 __all__ = ["build", "compile", "compile_loop", "expand"]
 
 HUGE = 50_000  # nodes of a formula
+FEW = "few"  # the mode of a training loop for few samples
 STEP = "step"  # the symbol that a training loop binds to the number of the update
 Lowering = Callable[[Formula, Plan, Mapping[str, Expr]], tuple[Program, list[str], Mapping[str, Any]]]
 
@@ -134,13 +135,16 @@ def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
 
 def compile_loop(
     state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, dtype: str = "float64", simplify: bool = True,
-    threads: int = 1, fastmath: bool = False, cache: bool = True, mode: str = "auto",
+    threads: int = 1, fastmath: bool = False, cache: bool = True, mode: str = "auto", batch: int | None = None,
 ) -> Loop:  # fmt: skip
     """Compiles a training loop: ``state`` maps every symbol that changes to its next value, ``report`` is the loss.
 
     ``data``: the symbols that minibatches are drawn from, along their leading named dimension. The symbol ``step``
-    (an integer) is the number of the update. See :class:`~symgrad.run.loop.Loop` for calling it.
+    (an integer) is the number of the update. ``batch``: how many samples the minibatches will have, so that what suits them is
+    compiled at once; others may be asked for all the same. See :class:`~symgrad.run.loop.Loop` for calling it.
     """
+    from symgrad.render.processor import host_lanes
+
     outputs = {"": report, **{s.name: value for s, value in state.items()}}
     inputs = (*state, *(s for s in free_symbols(*outputs.values(), *state, *data) if s not in state))
     formula = Formula(
@@ -150,19 +154,25 @@ def compile_loop(
     plan = Plan("train", tuple(data), tuple((s.name, s.kind, s.shape) for s in state), None, lambda: outputs)
 
     def lower(formula: Formula, plan: Plan, expanded: Mapping[str, Expr]) -> tuple[Program, list[str], Mapping[str, Any]]:
-        from symgrad.render.llvm import host_lanes
         from symgrad.schedule.training import schedule_loop
 
         step = next((s for s in formula.inputs if s.name == STEP and s not in state), None)
         following = {s: expanded[s.name] for s in state}
-        lanes, itemsize = host_lanes(dtype), np.dtype(dtype).itemsize
         found = schedule_loop(
-            following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize, mode=mode, threads=_kernel_threads(formula)
-        )
-        return found.program, list(found.words), LoopLayout.of(found).header()
+            following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize, threads=_kernel_threads(formula),
+            mode="loops" if formula.mode == FEW else mode,
+        )  # fmt: skip
+        words = list(found.words)
+        if formula.mode == FEW:
+            words[0] = f"no tile kernel: minibatches of at most {few} samples"
+        return found.program, words, LoopLayout.of(found).header()
 
-    kernel = build(formula, plan, lower)
-    return Loop(kernel, LoopLayout.read(kernel.layout), dtype, dict(state))
+    def make(of_few: bool) -> Kernel:
+        return build(replace(formula, mode=FEW) if of_few else formula, plan, lower)
+
+    lanes, itemsize = host_lanes(dtype), np.dtype(dtype).itemsize
+    few = few_samples(report, data, lanes, itemsize) if mode == "auto" else 0
+    return Loop(make, few, batch, dtype, dict(state))
 
 
 # --- stages ----------------------------------------------------------------------------------------

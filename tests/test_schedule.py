@@ -161,11 +161,24 @@ def test_decisions_are_told() -> None:
     assert words[0].startswith("tile kernels over n")
     _, words = schedule(expand({"a": sg.tanh(t).sum()}), lanes=8)
     assert words[0] == "no tile kernel: nothing of the n samples is used twice"
-    wide = sg.symbol("V", (3, 4000))
+    wide = sg.symbol("V", (3, 40000))
     _, words = schedule(expand({"a": (sg.relu(x @ wide) ** 2).sum()}), lanes=8)
-    assert words[0].startswith("no tile kernel: ") and "BLAS (n, 4000): contract" in words
+    assert words[0].startswith("no tile kernel: ") and "BLAS (n, 40000): contract" in words
     with pytest.raises(ValueError, match="mode is one of"):
         schedule({"a": s}, lanes=1, mode="magic")
+
+
+@pytest.mark.parametrize(
+    ("width", "layers", "wide", "narrow"), [(16, 2, True, True), (128, 3, True, True), (256, 3, True, False), (512, 3, True, False),
+                                            (512, 6, False, False), (1024, 1, False, False)],
+)  # fmt: skip
+def test_tile_kernels_while_weights_stay_near_the_registers(width: int, layers: int, wide: bool, narrow: bool) -> None:
+    net = sg.nn.MLP(width, [width] * layers + [10], activation="relu")
+    inputs, labels = sg.symbol("x", ("n", width)), sg.symbol("t", ("n",), integer=True)
+    gradients = sg.grad(sg.nn.cross_entropy(net(inputs), labels), net.parameters)
+    outputs = expand({p.name: g for p, g in zip(net.parameters, gradients, strict=True)})
+    for lanes, expected in ((16, wide), (8, narrow)):
+        assert make_writer(outputs, lanes=lanes, itemsize=4)[1][0].startswith("tile kernels over n" if expected else "no tile kernel: ")
 
 
 X, D, V = sg.symbol("X", ("n", 40)), sg.symbol("D", ("n", 50)), sg.symbol("V", (40, 50))

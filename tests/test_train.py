@@ -381,6 +381,46 @@ def test_sizes_epochs_seed_and_numbers_compile_nothing_again(tmp_path, monkeypat
     assert fit(loss, other_network.init(seed=1), optimizer=sg.optim.Adam(0.1)).step.cached
 
 
+WIDE = sg.nn.MLP(2, [16, 16, 1], activation="tanh")
+WIDE_LOSS = sg.nn.mse(WIDE(X)[:, 0], T)
+
+
+def wide(mode="auto", **options):
+    options = {"optimizer": sg.optim.SGD(0.1), "epochs": 3, **options}
+    return sg.train.prepare(WIDE_LOSS, WIDE.init(seed=0), DATA, mode=mode, **options)
+
+
+def test_few_samples_have_kernels_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMGRAD_CACHE_DIR", str(tmp_path))
+    some, one = wide(batch_size=16), wide(batch_size=1)
+    assert some.fit.step.schedule[0].startswith("tile kernels over n")
+    assert one.fit.step.schedule[0].startswith("no tile kernel: minibatches of at most ")
+    assert not some.fit.step.cached and not one.fit.step.cached  # one compilation for each of the two, and no more:
+    assert wide(batch_size=25).fit.step.cached and wide(batch_size=None, epochs=9).fit.step.cached and wide(batch_size=1).fit.step.cached
+    for batch in (1, 16):
+        expected = wide("tile", batch_size=batch).run(progress=False).params
+        for name, value in wide(batch_size=batch).run(progress=False).params.items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-10, atol=1e-12)
+
+
+def test_a_smaller_last_batch_goes_the_way_of_the_others():
+    training = wide(batch_size=49)
+    assert same(training.run(progress=False).params, wide("tile", batch_size=49).run(progress=False).params)
+    assert list(training.loop._variants) == [False]
+
+
+def test_a_loop_takes_batches_of_any_size():
+    training = wide(batch_size=1)
+    for batch in (1, 50):
+        state = {name: value.copy() for name, value in training.state.items()}
+        options = {**training.call, "batch_size": batch, "shuffle": False}
+        assert training.loop(state, training.problem.arrays, training.numbers, **options, first_step=0, steps=2, losses=np.zeros(3)) == 2
+        again = wide(batch_size=batch)
+        straight = {name: value.copy() for name, value in again.state.items()}
+        again.loop(straight, again.problem.arrays, again.numbers, **options, first_step=0, steps=2, losses=np.zeros(3))
+        assert same(state, straight)
+
+
 def test_repr():
     result = fit(epochs=1)
     assert repr(result) == f"Fit(1 epoch, loss {result.history['loss'][0]:.6g})"

@@ -126,7 +126,7 @@ def prepare(
     batch = _batch_size(batch_size, problem)
     held_out = None if validation is None else _validation(validation, problem, loss, dtype)
     seed = _whole("seed", seed, 0)
-    training = Training(loss, measured, problem, held_out, optimizer, dtype, threads, mode)
+    training = Training(loss, measured, problem, held_out, optimizer, dtype, threads, batch, mode)
     training.plan(epochs, batch, shuffle, seed, callbacks, early_stopping)
     return training
 
@@ -176,7 +176,7 @@ class Training:
     """One run of ``fit``: the compiled loop, its state, and the calls."""
 
     def __init__(self, loss: Expr, metrics: dict[str, Expr], problem: Problem, held_out: dict[str, Array] | None,
-                 optimizer: Optimizer, dtype: str, threads: int, mode: str = "auto") -> None:
+                 optimizer: Optimizer, dtype: str, threads: int, batch: int, mode: str) -> None:
         self.loss, self.problem, self.held_out, self.dtype = loss, problem, held_out, dtype
         started = time.perf_counter()
         following, states = optimizer.update(problem.parameters, grad(loss, problem.parameters))
@@ -189,7 +189,9 @@ class Training:
         self.numbers = {**problem.numbers, **{s.name: value for s, value in optimizer.numbers.items()}}
         self.learnt = [s.name for s in problem.parameters]
         built = time.perf_counter()
-        self.loop = pipeline.compile_loop(update, loss, data=tuple(problem.batched), dtype=dtype, threads=threads, mode=mode)
+        self.loop = pipeline.compile_loop(
+            update, loss, data=tuple(problem.batched), dtype=dtype, threads=threads, mode=mode, batch=batch
+        )
         self.measure: Any = None
         if metrics or held_out is not None:
             self.measure = pipeline.compile({"loss": loss, **metrics}, dtype=dtype)
