@@ -109,6 +109,7 @@ INSTRUCTIONS: dict[str, Instruction] = _table(
     ("asinh",         1, "real",    np.arcsinh,               25.0),
     ("acosh",         1, "real",    np.arccosh,               25.0),
     ("atanh",         1, "real",    np.arctanh,               25.0),
+    ("sigmoid",       1, "real",    _special("expit"),        20.0),
     ("erf",           1, "real",    _special("erf"),          25.0),
     ("erfc",          1, "real",    _special("erfc"),         25.0),
     ("lgamma",        1, "real",    _special("gammaln"),      60.0),

@@ -27,11 +27,6 @@ def _sigmoid(x: Array) -> Any:
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
-def _lower_sigmoid(b: Any, x: Any) -> Any:
-    e = b.exp(b.neg(b.abs(x)))
-    return b.div(b.select(b.greater_equal(x, 0.0), 1.0, e), b.add(e, 1.0))
-
-
 def _lower_softplus(b: Any, x: Any) -> Any:
     return b.add(b.maximum(x, 0.0), b.log1p(b.exp(b.neg(b.abs(x)))))
 
@@ -49,7 +44,7 @@ def _lower_times(b: Any, x: Any, share: Any) -> Any:
     return b.select(b.equal(x, -inf), 0.0, b.mul(x, share))
 
 
-sigmoid = unary("sigmoid", "1/(1 + exp(-x))", lambda g, y, x: g * y * (1 - y), _sigmoid, lower=_lower_sigmoid,
+sigmoid = unary("sigmoid", "1/(1 + exp(-x))", lambda g, y, x: g * y * (1 - y), _sigmoid,
                 latex=r"\sigma\left({0}\right)", cost=20.0)
 softplus = unary("softplus", "log(1 + exp(x))", lambda g, y, x: g * sigmoid(x),
                  lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), lower=_lower_softplus, cost=37.0)
@@ -57,7 +52,7 @@ log_sigmoid = unary("log_sigmoid", "log(sigmoid(x))", lambda g, y, x: g * sigmoi
                     lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))), lower=_lower_log_sigmoid,
                     latex=r"\log\sigma\left({0}\right)", cost=37.0)
 silu = unary("silu", "x*sigmoid(x), also called swish", lambda g, y, x: g * (sigmoid(x) + where(isfinite(x), y * sigmoid(-x), 0)),
-             lambda x: _times(x, _sigmoid(x)), lower=lambda b, x: _lower_times(b, x, _lower_sigmoid(b, x)), cost=21.0)
+             lambda x: _times(x, _sigmoid(x)), lower=lambda b, x: _lower_times(b, x, b.sigmoid(x)), cost=21.0)
 
 
 # --- rectifiers ------------------------------------------------------------------------------------

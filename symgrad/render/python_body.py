@@ -44,7 +44,7 @@ __all__ = ["Names", "PythonBody", "comment_text"]
 
 WIDEST = 88  # characters of an expression, then it gets a line of its own
 RESERVED = frozenset(
-    "abs bool convert digamma float floor_divide int math matrix max min njit np numba polygamma put_matrix range remainder".split()
+    "abs bool convert digamma float floor_divide int math matrix max min njit np numba polygamma put_matrix range remainder sigmoid".split()
     + "TypeError ValueError IndexError".split()
 )
 
@@ -575,7 +575,7 @@ EXPRESSIONS: dict[str, Writer] = {
     "to_real": _number("float", "1.0", "0.0"), "to_integer": _number("int", "1", "0"),
     "to_boolean": lambda e, s, args: Text(f"{args[0].inside(XOR)} != 0", COMPARE),
     "bitand": _infix("&", BITAND), "bitxor": _infix("^", XOR), "shift_left": _infix("<<", SHIFT), "shift_right": _shift_right,
-    "powi": _powi, "polygamma": _polygamma, "digamma": _helper("digamma"),
+    "powi": _powi, "polygamma": _polygamma, "digamma": _helper("digamma"), "sigmoid": _helper("sigmoid"),
     **{name: _call(f"math.{name}") for name in _MATH},
     "splat": _same, "extract": _same, "reduce_add": _same, "reduce_add_each": _same, "interleave": _same, "reduce_mul": _same,
     "reduce_maximum": _same, "reduce_minimum": _same,

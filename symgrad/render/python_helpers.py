@@ -33,6 +33,13 @@ def remainder(a, b):
         return math.copysign(0.0, b)
     return rest + b if (b < 0.0) != (rest < 0.0) else rest
 ''',
+    "sigmoid": '''
+@njit(error_model="numpy")
+def sigmoid(x):
+    """1/(1 + exp(-x)), without overflow."""
+    e = math.exp(-abs(x))
+    return (1.0 if x >= 0.0 else e) / (1.0 + e)
+''',
     "digamma": '''
 @njit(error_model="numpy")
 def digamma(x):

@@ -22,15 +22,16 @@ The largest errors in ulp over 7,000 to 25,000 random and hard points (fewer for
     cos                     0.72   1.08    digamma                 1.68   0.50
     tan                     0.88   1.92    polygamma 1             0.51   0.50
     tanh                    0.94   0.97    polygamma 2             0.54   0.50
-    asin                    0.59   0.67    polygamma 5             1.36   0.50
-    acos                    0.55   0.64    lgamma, x < 0 (1)       2.67   0.50
-    atan                    0.62   0.70    digamma, x < 0 (1)      1.80   0.50
-    sinh                    1.88   1.81    polygamma 1, x < 0 (1)  1.99   0.50
-    cosh                    1.13   1.12    polygamma 2, x < 0 (1)  2.46   0.50
-    asinh                   1.47   1.44    polygamma 3, x < 0 (1)  2.02   0.50
-    acosh                   1.36   1.38    pow                     0.98   0.50
-    atanh                   1.50   1.46    atan2                   0.73   0.50
-    erf                     0.87   0.88    hypot                   1.11   0.50
+    sigmoid                 0.78   0.76    polygamma 5             1.36   0.50
+    asin                    0.59   0.67    lgamma, x < 0 (1)       2.67   0.50
+    acos                    0.55   0.64    digamma, x < 0 (1)      1.80   0.50
+    atan                    0.62   0.70    polygamma 1, x < 0 (1)  1.99   0.50
+    sinh                    1.88   1.81    polygamma 2, x < 0 (1)  2.46   0.50
+    cosh                    1.13   1.12    polygamma 3, x < 0 (1)  2.02   0.50
+    asinh                   1.47   1.44    pow                     0.98   0.50
+    acosh                   1.36   1.38    atan2                   0.73   0.50
+    atanh                   1.50   1.46    hypot                   1.11   0.50
+    erf                     0.87   0.88
 
 (1) against the larger of the terms that reflection subtracts, for negative x; the relative error grows near zeros there
 """
@@ -83,6 +84,7 @@ FUNCTIONS: dict[str, Definition] = {
     "sinh":  Definition(hyperbolic.sinh, float32=True),
     "cosh":  Definition(hyperbolic.cosh, float32=True),
     "tanh":  Definition(hyperbolic.tanh, float32=True),
+    "sigmoid": Definition(hyperbolic.sigmoid, float32=True),
     "asinh": Definition(hyperbolic.asinh, float32=True),
     "acosh": Definition(hyperbolic.acosh, float32=True),
     "atanh": Definition(hyperbolic.atanh, float32=True),

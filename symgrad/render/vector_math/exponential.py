@@ -13,6 +13,7 @@ table gives the function, the weight and the error it reached.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
@@ -114,27 +115,33 @@ def _roots(form: Format, bits: int) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 @cache
-def _roots_less_index(form: Format, bits: int) -> tuple[float, ...]:
-    """The upper parts with j/16 taken from their bits: adding the multiple of 1/16 itself, as an integer, gives 2**n * 2**(j/16)."""
+def _roots_less_index(form: Format, bits: int, shift: int) -> tuple[float, ...]:
+    """The upper parts times 2**shift with j/16 taken from their bits: adding the multiple of 1/16 itself, as an integer, gives
+    2**(n + shift) * 2**(j/16)."""
     real, whole = ("d", "q") if form is DOUBLE else ("f", "i")
-    patterns = [struct.unpack(whole, struct.pack(real, u))[0] - (j << form.mantissa - 4) for j, u in enumerate(_roots(form, bits)[0])]
+    scaled = [math.ldexp(u, shift) for u in _roots(form, bits)[0]]
+    patterns = [struct.unpack(whole, struct.pack(real, u))[0] - (j << form.mantissa - 4) for j, u in enumerate(scaled)]
     return tuple(struct.unpack(real, struct.pack(whole, p))[0] for p in patterns)
 
 
-def exp_less_scale(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(scale, q) with exp(x) = scale * (1 + q), to a quarter of the last bit up to abs(x) = 50 or so, and scale + 1 exact up to 2**50
-    (float: 2**20)."""
+def exp_less_scale(x: Lanes, shift: int = 0, far: bool = False) -> tuple[Lanes, Lanes]:
+    """(scale, q) with exp(x) * 2**shift = scale * (1 + q), to a quarter of the last bit up to abs(x) = 50 or so (``far``: wherever the
+    scale is a normal number), and scale + 2**shift exact up to 2**50 (float: 2**20) times 2**shift."""
     form = x.format
     if not avx512.available(x):
         n, split = nearest(x, LOG2_E), (LN2_FUSED if x.target.fused else LN2)[form]
         exact = fma(n.number, -split.high, x)  # nothing is rounded: the first bits cancel
-        r = exact if x.target.fused else fma(n.number, -split.low, exact)
-        return power_of_two(n.bits), exact + fma(n.number, -split.low, r * r * polynomial(r, EXPM1[form]))
+        r = exact if x.target.fused and not far else fma(n.number, -split.low, exact)
+        return power_of_two(n.bits + shift), exact + fma(n.number, -split.low, r * r * polynomial(r, EXPM1[form]))
     n = nearest(x, LOG2_E, 1 / avx512.TABLE)
     bits = form.mantissa - 1
     r = fma(n.number, -LN2_FUSED[form].high, x)
-    rest = fma(n.number, -LN2_FUSED[form].low, avx512.lookup(_roots(form, bits)[1], n.bits))
-    scale = (avx512.lookup(_roots_less_index(form, bits), n.bits).bits() + (n.bits << form.mantissa - 4)).real()
+    rest = avx512.lookup(_roots(form, bits)[1], n.bits)
+    if far:
+        r = fma(n.number, -LN2_FUSED[form].low, r)
+    else:
+        rest = fma(n.number, -LN2_FUSED[form].low, rest)  # beside r, not after it: sooner done
+    scale = (avx512.lookup(_roots_less_index(form, bits, shift), n.bits).bits() + (n.bits << form.mantissa - 4)).real()
     return scale, r + fma(r * r, polynomial(r, EXP_NEAR[form]), rest)
 
 

@@ -1,7 +1,9 @@
-"""sinh, cosh, tanh and their inverses on lanes.
+"""sinh, cosh, tanh and their inverses, and sigmoid, on lanes.
 
 tanh: 1 - 2/(exp(2a) + 1) with a = abs(x); below 0.75 a + a**3*P(a**2)/Q(a**2), in form Cephes' tanh.c (Stephen Moshier),
 in float a polynomial. Both are ``base + factor * (numerator/denominator)``, so that one division serves all lanes.
+
+sigmoid: 1/(exp(a) + 1), its denominator a sum of two numbers and the quotient corrected by its remainder; for positive x 1 minus that.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from symgrad.render.vector_math.lanes import (
     sqrt,
 )
 
-__all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh"]
+__all__ = ["acosh", "asinh", "atanh", "cosh", "sigmoid", "sinh", "tanh"]
 
 NAN = float("nan")
 
@@ -47,6 +49,23 @@ def tanh(x: Lanes) -> Lanes:
         ratio = select(small, polynomial(z, TANH_P), -2.0) / select(small, polynomial(z, TANH_Q), bottom)
         y = fma(select(small, a * z, 1.0), ratio, select(small, a, 1.0))
     return copysign(y, x)
+
+
+# Results are subnormal where exp(a) has long overflowed: it is carried over this power of two.
+SIGMOID_SHIFT = {DOUBLE: 64, FLOAT: 32}
+SIGMOID_TOP = {DOUBLE: 746.0, FLOAT: 104.0}  # the result is 0 from there on
+
+
+def sigmoid(x: Lanes) -> Lanes:
+    shift = SIGMOID_SHIFT[x.format]
+    one = 0.5**shift
+    scale, q = exp_less_scale(clamp(absolute(x), high=SIGMOID_TOP[x.format]), -shift, far=True)
+    top, top_low = fast_two_sum(scale, x.like(one))
+    bottom = fma(scale, q, top)
+    bottom_low = fma(scale, q, top - bottom) + top_low
+    y = 1.0 / bottom
+    y = fma(y, fma(-bottom_low, y, fma(-bottom, y, 1.0)), y) * one
+    return select(x < 0.0, y, 1.0 - y)
 
 
 # Above it, expm1(a)/8 and exp(a)/8 would leave the range of powers of two, and sinh and cosh have long overflowed.
