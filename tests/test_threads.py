@@ -65,6 +65,45 @@ def test_a_split_pass_gives_what_the_evaluator_gives(monkeypatch: pytest.MonkeyP
             np.testing.assert_allclose(buffers[key], reference, rtol=1e-10, atol=1e-10, err_msg=f"{key}, n = {n}")
 
 
+h, q = sg.symbol("h", ("n", 40)), sg.symbol("q", (40, 50))
+PRODUCTS = {
+    "tall": h @ q, "turned": (h @ q).T @ h, "wide": q.T @ h.T, "nest": sg.tanh(h @ q) * 2.0, "columns": (h @ q).sum(0),
+    "update": sg.symbol("u", (40, 50)) - 0.1 * (h.T @ (h @ q)), "many": sg.symbol("s", ("n", 6, 7)) @ sg.symbol("r", ("n", 7, 5)),
+}  # fmt: skip
+
+
+def matrices(n: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(n)
+    shapes = {"h": (n, 40), "q": (40, 50), "u": (40, 50), "s": (n, 6, 7), "r": (n, 7, 5)}
+    return {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("mode", ["blas", "loops"])
+def test_split_products_and_nests_give_what_the_evaluator_gives(always: None, mode: str) -> None:
+    program, _ = schedule(expand(PRODUCTS), lanes=4, mode=mode, threads=3)
+    verify(program)
+    assert sum(isinstance(s, Loop) and s.parallel == 3 for s in walk(program.body)) >= 6
+    for n in (0, 1, 70):
+        known = matrices(n)
+        buffers = {b.name: known.get(b.name, np.zeros(dims.evaluate_shape(b.shape, {"n": n}))) for b in program.arguments}
+        buffers.update((b.name, np.array(program.constants[b])) for b in program.arguments if b in program.constants)
+        assert interpret(program, buffers, {"n": n}) == 0
+        for key, reference in zip(PRODUCTS, evaluate(list(PRODUCTS.values()), known)):
+            np.testing.assert_allclose(buffers[key], reference, rtol=1e-10, atol=1e-10, err_msg=f"{key}, n = {n}")
+
+
+@posix
+@pytest.mark.parametrize("mode", ["blas", "loops"])
+def test_products_and_nests_have_the_bits_of_one_thread(always: None, mode: str) -> None:
+    plain, *split = (sg.compile(PRODUCTS, mode=mode, cache=False, threads=count) for count in (1, 2, 5))
+    for n in (0, 1, 300):
+        known = matrices(n)
+        expected = plain(**known)
+        for f in split:
+            found = f(**known)
+            assert all(np.array_equal(found[key], expected[key]) for key in PRODUCTS), f"n = {n}"
+
+
 @posix
 def test_the_bits_depend_on_the_number_of_threads_alone(always: None) -> None:
     split = {count: sg.compile(OUTPUTS, mode="tile", cache=False, threads=count) for count in (1, 2, 5)}

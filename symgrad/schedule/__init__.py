@@ -40,7 +40,7 @@ def make_writer(
     gemms = [] if plan or mode == "loops" else [n for n in topological(*roots) if n.op.name == "contract" and _is_for_blas(n, mode)]
     writer = Writer(
         outputs, lanes=lanes, plan=plan, itemsize=itemsize, gemms=gemms, inplace=inplace or {}, gathered=gathered,
-        threads=threads if plan else 1,
+        threads=threads,
     )  # fmt: skip
     return writer, [why, *describe(writer)]
 

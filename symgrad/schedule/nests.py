@@ -17,8 +17,23 @@ __all__ = ["Nests"]
 class Nests(Values):
     """Loops around values."""
 
-    def _lane_loop(self, extent: Dim, body: Callable[[Index], None], masked_tail: bool = True) -> None:
-        """Whole vectors along an axis, then one masked vector for the rest."""
+    @contextmanager
+    def shared_loop(self, start: Index, stop: Index, step: int, workers: Value | int) -> Iterator[Value]:
+        """A loop whose rounds are independent, neighbours of them in each thread."""
+        b = self.b
+        if workers == 1:
+            with b.loop(start, stop, step) as variable, self.scope():
+                yield variable
+            return
+        rounds = b.floordiv(b.add(b.index(stop + start * -1), step - 1), step)
+        count = b.minimum(workers, rounds)
+        with b.loop(0, count, parallel=self.threads) as worker, self.scope():
+            first, end = (b.mul(b.floordiv(b.mul(rounds, k), count), step) for k in (worker, b.add(worker, 1)))
+            with b.loop(start + first, start + end, step) as variable, self.scope():
+                yield variable
+
+    def _lane_loop(self, extent: Dim, body: Callable[[Index], None], masked_tail: bool = True, workers: Value | int = 1) -> None:
+        """Whole vectors along an axis (shared by so many threads), then one masked vector for the rest."""
         b, w = self.b, self.lanes
         if self.count is not None and self.along_batch:
             assert self.rounded is not None
@@ -31,11 +46,11 @@ class Nests(Values):
                 self._masked(whole, b.sub(self.count, whole), body)
             return
         if w == 1:
-            self._vectors(Index(), Index.of(extent), body)
+            self._vectors(Index(), Index.of(extent), body, workers)
             return
         whole_dim = dims.multiply(dims.divide(extent, w), w)
         if whole_dim != 0:
-            self._vectors(Index(), Index.of(whole_dim), body)
+            self._vectors(Index(), Index.of(whole_dim), body, workers)
         if whole_dim != extent:
             start = b.index(whole_dim)
             if isinstance(extent, int):
@@ -44,8 +59,8 @@ class Nests(Values):
                 with b.branch(b.less(start, b.index(extent))):
                     self._masked(start, b.sub(b.index(extent), start), body)
 
-    def _vectors(self, start: Index, stop: Index, body: Callable[[Index], None]) -> None:
-        with self.b.loop(start, stop, self.lanes) as variable, self.scope():
+    def _vectors(self, start: Index, stop: Index, body: Callable[[Index], None], workers: Value | int = 1) -> None:
+        with self.shared_loop(start, stop, self.lanes, workers) as variable:
             self.lane = variable if self.lanes > 1 else None
             body(Index.of(variable))
             self.lane = None
@@ -57,30 +72,34 @@ class Nests(Values):
             self.lane = self.mask = None
 
     def nest(
-        self, extents: Sequence[Dim], blocks: Sequence[int], lane_axis: int | None, padded: bool, body: Callable[[list[Indices]], None]
+        self, extents: Sequence[Dim], blocks: Sequence[int], lane_axis: int | None, padded: bool, body: Callable[[list[Indices]], None],
+        workers: Value | int = 1,
     ) -> None:  # fmt: skip
-        """Loops over all axes, the lane axis innermost; ``body`` gets the index tuples of one register block."""
+        """Loops over all axes, the lane axis innermost; ``body`` gets the index tuples of one register block.
+
+        ``workers``: how many threads share the outermost loop, where what the body does at one index is no other's business.
+        """
         order = [k for k in range(len(extents)) if k != lane_axis] + ([lane_axis] if lane_axis is not None else [])
 
-        def descend(depth: int, chosen: dict[int, list[Index]]) -> None:
+        def descend(depth: int, chosen: dict[int, list[Index]], workers: Value | int = 1) -> None:
             if depth == len(order):
                 points = [tuple(p) for p in product(*(chosen[k] for k in range(len(extents))))]
                 body(points)
                 return
             axis = order[depth]
             if axis == lane_axis:
-                self._lane_loop(extents[axis], lambda at: descend(depth + 1, {**chosen, axis: [at]}), masked_tail=not padded)
+                self._lane_loop(extents[axis], lambda at: descend(depth + 1, {**chosen, axis: [at]}), not padded, workers)
                 return
             extent, step = extents[axis], blocks[axis]
             if extent == 1:
-                descend(depth + 1, {**chosen, axis: [Index()]})
+                descend(depth + 1, {**chosen, axis: [Index()]}, workers)
                 return
             if extent == step:
-                descend(depth + 1, {**chosen, axis: [Index((), u) for u in range(step)]})
+                descend(depth + 1, {**chosen, axis: [Index((), u) for u in range(step)]}, workers)
                 return
             whole = dims.multiply(dims.divide(extent, step), step)
             if whole != 0:
-                with self.b.loop(0, whole, step) as variable, self.scope():
+                with self.shared_loop(Index(), Index.of(whole), step, workers) as variable:
                     descend(depth + 1, {**chosen, axis: [Index.of(variable) + u for u in range(step)]})
             if isinstance(extent, int) and isinstance(whole, int):
                 if whole != extent:
@@ -91,7 +110,7 @@ class Nests(Values):
                     descend(depth + 1, {**chosen, axis: [Index.of(variable)]})
 
         with self.scope():
-            descend(0, {})
+            descend(0, {}, workers)
 
     @contextmanager
     def chunks(self, first: Index | None = None, last: Value | None = None) -> Iterator[None]:

@@ -135,7 +135,7 @@ class Allocation:
             if node in self.plan.axis:
                 inner = dims.divide(dims.total(node.shape), self.plan.dim)
                 values += inner if isinstance(inner, int) else 1
-        most = min(CHUNK_LIMIT, CHUNK_BYTES // (values * self.itemsize)) // self.threads  # a thread takes whole chunks
+        most = min(CHUNK_LIMIT, CHUNK_BYTES // (values * self.itemsize))
         fit = max(self.lanes, most // self.lanes * self.lanes)
         if isinstance(self.plan.dim, int):
             fit = min(fit, -(-self.plan.dim // self.lanes) * self.lanes)

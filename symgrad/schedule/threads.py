@@ -6,7 +6,6 @@ So the result depends on how many threads there are, not on how they run. A pass
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from symgrad import dims
 from symgrad.dims import Dim
@@ -14,45 +13,75 @@ from symgrad.expr import Expr
 from symgrad.loops import Index, Value
 from symgrad.loops.instructions import INSTRUCTIONS
 from symgrad.schedule.batch import contract_letters
+from symgrad.schedule.groups import REDUCERS, Group
 from symgrad.schedule.outer import OuterProducts
 from symgrad.schedule.storage import Storage, row_major
 from symgrad.schedule.values import Indices
 
 __all__ = ["Threads"]
 
-WORTH = 40_000  # vector operations from which on a pass is given to threads: some ten microseconds, several times what waking them costs
+WORTH = 40_000  # vector operations from which on threads that stand ready are given work: ten microseconds, several times what it costs
+SUMS = 2_000  # as many again for so many sums of a pass: every thread has its own, which are added up, and what they update travels back
+MAKING = 10  # so many times as many again where threads are made for one call
 
 
 class Threads(OuterProducts):
-    """Splits a pass."""
+    """Splits passes over the batch, loop nests and matrix products."""
 
-    @contextmanager
-    def in_threads(self, summed: Sequence[Expr]) -> Iterator[tuple[Index | None, Value | None]]:
-        """Inside, each thread writes its part of a pass; gives the first sample and the end of that part.
+    ready = False  # whether the threads live for many steps and stand ready
 
+    def _worth(self, sums: int = 0) -> int:
+        """Operations from which on work is given to threads, if so many elements are summed."""
+        return int(WORTH * self.lanes * (1 + sums / SUMS + (0 if self.ready else MAKING)))
+
+    def nest_workers(self, group: Group) -> Value | int:
+        """How many threads share a nest that stands outside the passes over the batch."""
+        if self.threads == 1 or self.origin is not None or group.crossing:
+            return 1
+        return self.workers(dims.total([_cost(group), *group.shape, *_summed(group)]))
+
+    def workers(self, work: Dim) -> Value | int:
+        """How many threads share so many operations."""
+        if self.threads == 1:
+            return 1
+        if isinstance(work, int):
+            return self.threads if work >= self._worth() else 1
+        return self.b.select(self.b.greater_equal(self.b.index(work), self._worth()), self.threads, 1)
+
+    def ways(self, summed: Sequence[Expr]) -> Iterator[tuple[Index | None, Value | None]]:
+        """The ways to make a pass, one after another: shared by threads, and not; which one it is shows at the call.
+
+        Each gives the first sample and the end of what is to be passed, ``None`` for all.
         ``summed``: the nodes that the pass adds up over the batch.
         """
-        if self.threads == 1:
-            yield None, None
-            return
         assert self.plan is not None
         b, dim = self.b, self.plan.dim
-        chunks = b.index(dims.divide(dims.add(dim, self.chunk - 1), self.chunk))
-        worth = b.greater_equal(b.mul(b.index(dim), self._work()), WORTH * self.lanes)
-        workers = b.select(b.and_(worth, b.greater_equal(chunks, self.threads)), self.threads, 1)
+        chunks = dims.divide(dims.add(dim, self.chunk - 1), self.chunk)
+        if self.threads == 1 or (isinstance(chunks, int) and chunks < self.threads):
+            yield None, None
+            return
+        sums = sum(size for node in summed if isinstance(size := dims.total(node.shape), int))
+        worth = b.greater_equal(b.mul(b.index(dim), self._work()), self._worth(sums))
+        with b.branch(b.and_(worth, b.greater_equal(b.index(chunks), self.threads))) as alone, self.scope():
+            yield from self._shared(b.index(chunks), summed)
+        with b.into(alone), self.scope():
+            yield None, None
+
+    def _shared(self, chunks: Value, summed: Sequence[Expr]) -> Iterator[tuple[Index, Value]]:
+        """Inside, each thread writes its part of a pass."""
+        assert self.plan is not None
+        b = self.b
         places = {node: self.written[node] for node in summed}
         own = {node: [self._own(node)] for node in summed}
-        with b.loop(0, workers, parallel=self.threads) as worker, self.scope():
+        with b.loop(0, self.threads, parallel=self.threads) as worker, self.scope():
             self.worker = worker
             self.written.update(own)
-            first = b.mul(b.floordiv(b.mul(chunks, worker), workers), self.chunk)
-            last = b.mul(b.floordiv(b.mul(chunks, b.add(worker, 1)), workers), self.chunk)
-            yield Index.of(first), b.minimum(last, b.index(dim))
+            first, last = (b.mul(b.floordiv(b.mul(chunks, k), self.threads), self.chunk) for k in (worker, b.add(worker, 1)))
+            yield Index.of(first), b.minimum(last, b.index(self.plan.dim))
             self.written.update(places)
             self.worker = None
-        shared = b.greater(workers, 1)
         for node in summed:
-            self._join_threads(node, own[node][0], places[node], shared)
+            self._join_threads(node, own[node][0], places[node])
 
     def _own(self, node: Expr) -> Storage:
         """Where each thread adds up a node."""
@@ -60,30 +89,24 @@ class Threads(OuterProducts):
         buffer = self._scratch("p", node.kind, (dims.multiply(size, self.threads),))
         return Storage(buffer, row_major(node.shape), share=size)
 
-    def _join_threads(self, node: Expr, own: Storage, places: Sequence[Storage], shared: Value) -> None:
-        """One thread's sums, or the first's plus the second's, and so on."""
+    def _join_threads(self, node: Expr, own: Storage, places: Sequence[Storage]) -> None:
+        """The first thread's sums plus the second's, and so on."""
         b, size = self.b, dims.total(node.shape)
         b.comment(f"the threads' parts of {node.op.name} {dims.format_shape(node.shape)}")
 
-        def write(count: int) -> None:
-            def body(points: list[Indices]) -> None:
-                ((at,),) = points
-                total: Value | None = None
-                for worker in range(count):
-                    flat = at + dims.multiply(own.share, worker)
-                    part = b.load(own.buffer, flat, 1 if self.lane is None else self.lanes, self.mask)
-                    total = part if total is None else b.convert(self._join(node, total, part), node.kind)
-                assert total is not None
-                for place in places:
-                    b.store(place.buffer, at, total, self.mask)
+        def body(points: list[Indices]) -> None:
+            ((at,),) = points
+            total: Value | None = None
+            for worker in range(self.threads):
+                flat = at + dims.multiply(own.share, worker)
+                part = b.load(own.buffer, flat, 1 if self.lane is None else self.lanes, self.mask)
+                total = part if total is None else b.convert(self._join(node, total, part), node.kind)
+            assert total is not None
+            for place in places:
+                b.store(place.buffer, at, total, self.mask)
 
-            wide = self.lanes > 1 and (not isinstance(size, int) or size >= self.lanes // 2)
-            self.nest([size], [1], 0 if wide else None, False, body)
-
-        with b.branch(shared) as alone:
-            write(self.threads)
-        with b.into(alone):
-            write(1)
+        wide = self.lanes > 1 and (not isinstance(size, int) or size >= self.lanes // 2)
+        self.nest([size], [1], 0 if wide else None, False, body)
 
     def _work(self) -> int:
         """Operations a sample, roughly."""
@@ -106,5 +129,26 @@ class Threads(OuterProducts):
             large = max((node, *node.args), key=lambda a: (a in self.plan.axis, a.ndim))  # type: ignore[union-attr]
             sizes.update((k, d) for k, d in enumerate(large.shape) if self.plan.axis.get(large) != k)
         count = dims.total(sizes.values())
-        cost = INSTRUCTIONS[node.op.name].cost if node.op.name in INSTRUCTIONS else 1.0
-        return int(cost * count) if isinstance(count, int) else 1
+        return int(_instruction_cost(node) * count) if isinstance(count, int) else 1
+
+
+def _instruction_cost(node: Expr) -> float:
+    return INSTRUCTIONS[node.op.name].cost if node.op.name in INSTRUCTIONS else 1.0
+
+
+def _cost(group: Group) -> int:
+    """Operations at a point, of those that are summed or not."""
+    return max(1, round(sum(_instruction_cost(node) for node in group.members)))
+
+
+def _summed(group: Group) -> list[Dim]:
+    """The sizes of the axes that are summed at a point; of several sums, those of the first."""
+    for node in group.members:
+        if node.op.name == "contract":
+            la, lb, out = contract_letters(node)
+            sizes = {c: d for a, text in zip(node.args, (la, lb), strict=True) for c, d in zip(text, a.shape, strict=True)}
+            return [d for c, d in sizes.items() if c not in out]
+        if node.op.name in REDUCERS:
+            axes = node.params["axes"] if "axes" in node.params else (node.params["axis"],)
+            return [node.args[0].shape[k] for k in axes]
+    return []

@@ -38,6 +38,8 @@ class LoopProgram:
     epochs_dim: str
     words: tuple[str, ...]
 
+DISTANT = 8  # operations that copying an element counts as: it comes from outside the caches
+
 
 def batch_dimension(data: Sequence[Expr]) -> str | None:
     """The one leading named dimension of the data; ``ValueError`` where there are several."""
@@ -65,6 +67,7 @@ def schedule_loop(
     inplace = {f"next.{s.name}": s for s in changing}
     gathered = [*batched, *([step] if step is not None else [])]
     writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, gathered=gathered, threads=threads)
+    writer.ready = True
     taken = set(writer.sizes())
     all_dim, epochs_dim = _fresh("all", taken), _fresh("epochs", taken)
     whole = {s: Buffer(f"all.{s.name}", s.kind, (all_dim, *s.shape[1:]), "input") for s in batched}
@@ -185,7 +188,8 @@ class _LoopWriter:
             inner = dims.total(symbol.shape[1:])
             b.comment(f"gather {symbol.name}")
             if not target.local:
-                with b.loop(0, count) as t:
+                work = dims.total((DISTANT, *symbol.shape))
+                with self.w.shared_loop(Index(), Index.of(count), 1, self.w.workers(work)) as t:
                     b.emit(Copy(target.buffer, Index.of(t) * inner, source, Index.of(row(Index.of(t))) * inner, Index.of(inner)))
                 continue
             with self.w.chunks():

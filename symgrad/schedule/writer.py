@@ -104,7 +104,8 @@ class Writer(Threads):
             total = dims.total(shape)
             wide = not isinstance(total, int) or total >= self.lanes // 2
             lane = len(shape) - 1 if wide and self.lanes > 1 else None
-            self.nest([1] * (len(shape) - 1) + [total], [1] * len(shape), lane, False, lambda points: self._members(group, points))
+            extents = [1] * (len(shape) - 1) + [total]
+            self.nest(extents, [1] * len(shape), lane, False, lambda points: self._members(group, points), self.nest_workers(group))
             return
         if group.outer:
             self._emit_outer(group)
@@ -125,7 +126,7 @@ class Writer(Threads):
             elif free and group.crossing:
                 blocks[free[-1]] = self._sum_block(shape[free[-1]])
         padded = group.batched is not None
-        self.nest(shape, blocks, lane, padded, lambda points: self._members(group, points))
+        self.nest(shape, blocks, lane, padded, lambda points: self._members(group, points), self.nest_workers(group))
 
     def _emit_outer(self, group: Group) -> None:
         """Sums of outer products over the samples: a column of the result in each accumulator, rows in its lanes."""
@@ -185,7 +186,7 @@ class Writer(Threads):
             b.store(place.buffer, at, total, mask)
 
     def _single_chunk(self) -> bool:
-        return self.plan is not None and isinstance(self.plan.dim, int) and self.plan.dim <= self.chunk and self.threads == 1
+        return self.plan is not None and isinstance(self.plan.dim, int) and self.plan.dim <= self.chunk
 
     def _accumulated(self, node: Expr, place: Storage, idx: Indices, value: Scalar) -> Value:
         old = self.load(node, place, idx)
@@ -205,9 +206,9 @@ class Writer(Threads):
 
     def emit_pass(self, groups: Sequence[Group]) -> None:
         """One pass over the batch."""
-        self.rows = {}
         summed = [node for group in groups if group.crossing for node in group.members]
-        with self.in_threads(summed) as (first, last):
+        for first, last in self.ways(summed):
+            self.rows = {}
             if not self._single_chunk():
                 for node in summed:
                     for place in self.written[node]:
