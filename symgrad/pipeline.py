@@ -38,6 +38,7 @@ __all__ = ["build", "compile", "compile_loop", "expand"]
 
 HUGE = 50_000  # nodes of a formula
 FEW = "few"  # the mode of a training loop for few samples
+DROPPED = ("named", "stop_gradient")  # ops that are nothing to the compiler
 STEP = "step"  # the symbol that a training loop binds to the number of the update
 Lowering = Callable[[Formula, Plan, Mapping[str, Expr]], tuple[Program, list[str], Mapping[str, Any]]]
 
@@ -102,12 +103,12 @@ def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
         with stage("simplify"):
             simple = _simplified(formula, derived)
         stage.show(2, "simplified", lambda: _listed(simple))
-        with stage("expand"):
-            expanded = expand(simple)
         with stage("import"):
             import symgrad.render.llvm  # noqa: F401  (and the rest of llvmlite)
-        with stage("schedule"):
-            with remembered_orders():
+        with remembered_orders():
+            with stage("expand"):
+                expanded = expand(simple)
+            with stage("schedule"):
                 program, words, layout = (lower or _scheduled)(formula, plan, expanded)
         stage.show(3, "scheduled", lambda: "\n".join([*words, str(program)]))
         stage.show(4, "rendered", lambda: _llvm(program, formula))
@@ -118,7 +119,8 @@ def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
             compiled = engine.compile_object(
                 {plan.kind: program}, key=key or "once", dtype=formula.dtype, fastmath=formula.fastmath, threads=formula.threads
             )
-        header = {"words": words, "layout": layout, "checks": _constraints(formula, plan), "cost": _cost(derived, simple)}
+        cost = _cost(derived, simple) if plan.kind == "value" else {}  # f.cost is the value's
+        header = {"words": words, "layout": layout, "checks": _constraints(formula, plan), "cost": cost}
         entry = Kernel.pack(program, compiled, _constants(formula), header)
         if key:
             with stage("store"):
@@ -243,18 +245,16 @@ def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:
     """Outputs in terms of what the schedule knows: composites replaced by what they mean, names and barriers dropped."""
 
     def simpler(node: Expr, args: tuple[Expr, ...]) -> Expr:
-        if node.op.name in ("named", "stop_gradient"):
+        if node.op.name in DROPPED:
             return args[0]
         if node.op.expand is not None:
             return node.op.expand(*args, **node.params)
         return rebuild(node, args)
 
     roots = list(outputs.values())
-    while True:
-        new = rewrite(roots, simpler)
-        if all(a is b for a, b in zip(new, roots)):
-            return dict(zip(outputs, new))
-        roots = new
+    while any(op.expand is not None or op.name in DROPPED for op in {node.op for node in topological(*roots)}):
+        roots = rewrite(roots, simpler)
+    return dict(zip(outputs, roots))
 
 
 def _scheduled(formula: Formula, plan: Plan, outputs: Mapping[str, Expr]) -> tuple[Program, list[str], Mapping[str, Any]]:
