@@ -38,8 +38,8 @@ from symgrad.render.vector_math.lanes import (
 )
 
 __all__ = [
-    "EXP", "LN2", "exp", "exp_less_scale", "exp_of_reduced", "exp_parts", "expm1", "log", "log1p", "reduce_by_ln2", "scale_by_power",
-    "scaled_expm1", "split_exponent",
+    "EXP", "LN2", "LOG2_E", "exp", "exp_less_scale", "exp_of_reduced", "exp_parts", "expm1", "log", "log1p", "reduce_by_ln2",
+    "scale_by_power", "scaled_expm1", "split_exponent",
 ]
 
 LOG2_E = 1.4426950408889634

@@ -4,7 +4,8 @@ asin: its series' remainder R(z) = (asin(s) - s)/s on s <= 1/2; above, asin(a) =
 (Cody and Waite, 1980, chapter 10). atan: three ranges, 0, pi/4 or pi/2 plus atan of a quotient of at most tan(pi/8) (Cephes'
 atan.c, Stephen Moshier), whose rounding error is carried along. What is rounded once only is what keeps these below 1 ulp.
 
-atan2 of floats goes through double. Coefficients as in ``exponential.py``.
+atan2 of floats: atan of the smaller over the larger, the quotient rounded, a polynomial for all of [0, 1]; then pi/2 or pi, in two
+parts, plus or minus that. Coefficients as in ``exponential.py``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ ATAN = {
              -0.017890082318841944),
     FLOAT: (-0.3333331510960708, 0.19998466244563182, -0.1424342627382544, 0.10592972579889331, -0.06075976905433641),
 }
+# the same for t up to 1: 2**-28.5
+ATAN_TO_ONE = (-0.33333299102344727, 0.19998548708114502, -0.1426424604871708, 0.10952207213494791, -0.08403508558031306,
+               0.057958521980714134, -0.031178712987001273, 0.010915045643785577, -0.0017937153899183537)
 TAN_PI_8, TAN_3PI_8 = 0.41421356237309503, 2.414213562373095
 
 
@@ -84,6 +88,8 @@ def atan(x: Lanes) -> Lanes:
 
 def atan2(y: Lanes, x: Lanes) -> Lanes:
     """As C's: the angle of (x, y), signed zeros and infinities included; NaN where either is."""
+    if x.format is FLOAT:
+        return _atan2_of_floats(y, x)
     a, b = absolute(y), absolute(x)
     infinite = a.equals(INFINITY) | b.equals(INFINITY)
     one, zero = x.like(1.0), x.like(0.0)
@@ -94,6 +100,21 @@ def atan2(y: Lanes, x: Lanes) -> Lanes:
     left = x.negative()
     angle = copysign(_atan_of_quotient(a_scaled, select(a_scaled.equals(0.0) & b_scaled.equals(0.0), 1.0, b_scaled), left), y)
     return select(x.is_nan() | y.is_nan(), x + y, angle)
+
+
+def _atan2_of_floats(y: Lanes, x: Lanes) -> Lanes:
+    a, b, left = absolute(y), absolute(x), x.negative()
+    steep = a > b
+    t = select(steep, b, a) / select(steep, a, b)
+    t = select(a.equals(b), select(a.equals(0.0), x.like(0.0), x.like(1.0)), t)  # 0/0 and infinity/infinity, too
+    z = t * t
+    half_pi, half_pi_low = HALF_PI[FLOAT]
+    base = select(steep, x.like(half_pi), select(left, x.like(2 * half_pi), x.like(0.0)))
+    base_low = select(steep, x.like(half_pi_low), select(left, x.like(2 * half_pi_low), x.like(0.0)))
+    t = select(steep ^ left, -t, t)
+    high, low = fast_two_sum(base, t)
+    angle = high + (low + fma(t * z, polynomial(z, ATAN_TO_ONE), base_low))
+    return copysign(angle, y)
 
 
 def _atan_of_quotient(a: Lanes, b: Lanes, left: Lanes | None) -> Lanes:
