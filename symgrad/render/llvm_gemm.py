@@ -17,7 +17,7 @@ __all__ = ["TOO_LARGE", "emit_gemm", "emit_product"]
 
 TOO_LARGE = -2  # a matrix size does not fit into the integers of the BLAS
 LIBRARY = 2**27  # multiplications from which on a library's blocking for the last-level cache pays
-LIBRARY_THREADS = 2**22  # the same where it may use several threads
+LIBRARY_THREADS = 2**22  # the same where it may use several threads: kernels have none of their own there
 
 
 def emit_gemm(e: Body, s: Gemm) -> None:

@@ -2,7 +2,8 @@
 
 The threads live as long as one call of the kernel: they are made when a parallel loop first asks for them, wait actively
 between loops (a training step has one every few microseconds), and are joined before the kernel returns. So nothing is left
-over for a ``fork`` or the interpreter's end to trip over. A round belongs to whoever claims it first, the caller too: where a
+over for a ``fork`` or the interpreter's end to trip over. On Linux each begins on another processor than the caller's, and one
+that does not end at once is fetched to the caller's. A round belongs to whoever claims it first, the caller too: where a
 thread could not be made, or another process holds its processor, the caller does the work, and the result is the same.
 
 The pool is a block of 64-bit words on the caller's stack, those that threads write on cache lines of their own. Its first
@@ -12,6 +13,7 @@ the threads. What the loop runs is written before, and read after a claim.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from symgrad.loops import Loop, Statement, Value
@@ -29,8 +31,8 @@ CLAIMS, DONE, CODE, ENDED, TASK, CONTEXT, MADE = 0, 8, 16, 17, 24, 25, 26
 ALLOWED, WORDS_ALLOWED = 32, 16  # the processors that the caller may run on, a bit each
 HANDLES = ALLOWED + WORDS_ALLOWED
 WORDS = HANDLES + MOST
-ATTRIBUTES = "%attributes" if sys.platform == "linux" else "null"
-PLACED = sys.platform == "linux"  # whether threads are told where to begin
+PLACED = sys.platform == "linux" and "CS_GNU_LIBC_VERSION" in os.confstr_names  # whether threads are told where to begin
+ATTRIBUTES = "%attributes" if PLACED else "null"
 
 
 def _elsewhere() -> str:
@@ -45,6 +47,7 @@ def _elsewhere() -> str:
   %ready = icmp sge i64 %some, %wanted
   br i1 %ready, label %leave, label %place
 place:
+  {ATTRIBUTES} = alloca [16 x i64], align 16
   call i32 @pthread_attr_init(ptr {ATTRIBUTES})
   %allowed = getelementptr i64, ptr %pool, i64 {ALLOWED}
   %unknown = call i32 @sched_getaffinity(i32 0, i64 {8 * WORDS_ALLOWED}, ptr %allowed)
@@ -72,6 +75,11 @@ exclude:
 tell:
   call i32 @pthread_attr_setaffinity_np(ptr {ATTRIBUTES}, i64 {8 * WORDS_ALLOWED}, ptr %others)
 """
+
+
+def _forgotten() -> str:
+    """The end of the attributes."""
+    return f"  call i32 @pthread_attr_destroy(ptr {ATTRIBUTES})\n" if PLACED else ""
 
 
 def _anywhere() -> str:
@@ -203,23 +211,24 @@ leave:
 
 define internal void {grow}(ptr %pool, i64 %wanted) nounwind noinline {{
 entry:
-  {ATTRIBUTES} = alloca [16 x i64], align 16
   %made.at = getelementptr i64, ptr %pool, i64 {MADE}
 {_elsewhere()}  br label %next
 next:
   %made = load i64, ptr %made.at, align 8
   %enough = icmp sge i64 %made, %wanted
-  br i1 %enough, label %leave, label %make
+  br i1 %enough, label %over, label %make
 make:
   %at = add i64 %made, {HANDLES}
   %handle = getelementptr i64, ptr %pool, i64 %at
   %failed = call i32 @pthread_create(ptr %handle, ptr {ATTRIBUTES}, ptr {worker}, ptr %pool)
   %bad = icmp ne i32 %failed, 0
-  br i1 %bad, label %leave, label %good
+  br i1 %bad, label %over, label %good
 good:
   %number = add i64 %made, 1
   store i64 %number, ptr %made.at, align 8
   br label %next
+over:
+{_forgotten()}  br label %leave
 leave:
   ret void
 }}
@@ -404,6 +413,7 @@ def _declare(context: Context) -> None:
         context.declare("llvm.memcpy.p0.p0.i64", "void", ["ptr", "ptr", "i64", "i1"])
         context.declare(f"llvm.vector.reduce.or.v{WORDS_ALLOWED}i64", "i64", [f"<{WORDS_ALLOWED} x i64>"])
         context.declare("pthread_attr_init", "i32", ["ptr"])
+        context.declare("pthread_attr_destroy", "i32", ["ptr"])
         context.declare("pthread_attr_setaffinity_np", "i32", ["ptr", "i64", "ptr"])
         context.declare("pthread_setaffinity_np", "i32", ["i64", "i64", "ptr"])
         context.declare("sched_getcpu", "i32", [])

@@ -55,7 +55,7 @@ def schedule(
     the input it is written over. ``lanes``: SIMD width in values. ``mode``: "tile" (samples in lanes, a chunk of the
     batch through the whole graph), "loops" (one nest a group), "blas" (the same with matrix products by
     themselves: our own, a library's where they are large), "auto".
-    ``threads``: into how many a pass of tile kernels is split where it is long enough.
+    ``threads``: into how many a pass of tile kernels, a nest or a matrix product is split where it is long enough.
     """
     writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, threads=threads)
     writer.emit_body()

@@ -1,6 +1,8 @@
-"""A pass over the batch in threads: each takes whole chunks and sums of its own, which are added up in the threads' order.
+"""Work in threads, where there is enough of it: matrix products, loop nests, and passes over the batch.
 
-So the result depends on how many threads there are, not on how they run. A pass with too little to do is left to one.
+Of a product or nest each thread makes a part of the results, every element as one thread makes it. Of a pass over the batch each
+takes whole chunks and sums of its own, which are added up in the threads' order. So the result depends on how many
+threads there are, not on how they run.
 """
 
 from __future__ import annotations
