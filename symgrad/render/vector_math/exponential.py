@@ -132,7 +132,7 @@ def exp_less_scale(x: Lanes, shift: int = 0, far: bool = False) -> tuple[Lanes, 
         n, split = nearest(x, LOG2_E), (LN2_FUSED if x.target.fused else LN2)[form]
         exact = fma(n.number, -split.high, x)  # nothing is rounded: the first bits cancel
         r = exact if x.target.fused and not far else fma(n.number, -split.low, exact)
-        return power_of_two(n.bits + shift), exact + fma(n.number, -split.low, r * r * polynomial(r, EXPM1[form]))
+        return power_of_two(n.bits + shift), exact + fma(n.number, -split.low, r * r * polynomial(r, EXP[form]))
     n = nearest(x, LOG2_E, 1 / avx512.TABLE)
     bits = form.mantissa - 1
     r = fma(n.number, -LN2_FUSED[form].high, x)
