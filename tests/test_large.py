@@ -283,18 +283,20 @@ def test_nodes_die_and_threads_share_them() -> None:
     assert len(expr._table) <= kept - size + 20
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_formula_in_pieces_with_more_inputs_than_parameters_go(dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "batch"), [("float64", 16), ("float64", 1), ("float32", 2)])
+def test_a_formula_in_pieces_with_more_inputs_than_parameters_go(dtype: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """100 inputs, found through the table of arguments; functions of libm, of our own and of powers, called from the pieces."""
+    monkeypatch.setattr("symgrad.render.llvm_body.BATCH", batch)  # several modules, compiled by a thread
     names = sg.symbols(" ".join(f"x{i}" for i in range(100)))
     y, links = names[0], 1_500
     for k in range(1, links):
         step = (sg.erfc, sg.tanh, lambda e: e**3 * 0.5, lambda e: sg.where(e > 0.3, e, 0.5 - e))[k % 4]
         y = step(y * 0.9 + 0.2) * names[k % 100] + 0.1
     values = np.linspace(0.2, 0.9, 100).astype(dtype)
-    f = sg.compile(y, names, cache=False, dtype=dtype)
+    f, threads = sg.compile(y, names, cache=False, dtype=dtype), threading.active_count()
     assert f.formula.is_large
     found, gradient = f.value_and_grad(*values.tolist())
+    assert threading.active_count() == threads  # none of the compiler's stays
     where = {s: np.array(v, dtype="float64") for s, v in zip(names, values)}
     close = 1e-9 if dtype == "float64" else 1e-3
     assert found == pytest.approx(float(evaluate(y, where)), rel=close)

@@ -11,13 +11,14 @@ as one :class:`llvmlite.ir.Function` whose text they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
 from symgrad.loops import Buffer, Program
 from symgrad.render import threads
-from symgrad.render.llvm_body import Body, Context, Handed, TextFunction, memory_type, quoted
+from symgrad.render.llvm_body import Apart, Body, Context, Handed, TextFunction, memory_type, quoted
 from symgrad.render.llvm_gemm import TOO_LARGE, emit_gemm
 from symgrad.render.llvm_instructions import HANDLERS
 from symgrad.render.processor import host_lanes
@@ -49,7 +50,7 @@ def emit_kernel(
     blas_integer: int = 32,
     blas_threads: int = 0,
     stack_bytes: int = STACK_BYTES,
-    apart: Any = None,
+    apart: Callable[[str], None] | None = None,
 ) -> Any:
     """Adds a verified program to a module and returns the ``ir.Function``.
 
@@ -63,8 +64,8 @@ def emit_kernel(
             all by address, no lengths of texts).
         blas_threads: how many threads BLAS may use meanwhile, set through the external ``symgrad_blas_threads``; 0 leaves it be.
         stack_bytes: scratch buffers of fixed size stand on the stack up to this total, the others come from ``malloc``.
-        apart: the module that long straight-line code goes into; by default the same. Its functions and those of ``module``
-            call one another.
+        apart: takes the texts of further modules, which long straight-line code goes into, one by one while the rest is written;
+            by default all stands in ``module``. The functions of them all call one another.
     """
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}: 'float64' or 'float32' is wanted")
@@ -72,8 +73,7 @@ def emit_kernel(
     context.blas_threads = blas_threads
     body = Body(context, f"{name}.body")
     if apart is not None:
-        context.apart = Context(apart, name, dtype, fastmath, blas_integer, context.handlers)
-        context.apart.home = module
+        context.apart = Apart(context, apart)
     scalars = {b: position for position, b in enumerate(program.arguments) if not b.shape}
     if len(scalars) > MANY:
         context.places, body.buffers = scalars, Handed(lambda buffer: _from_table(body, scalars[buffer]))
@@ -84,6 +84,8 @@ def emit_kernel(
     for position, size in enumerate(program.sizes):
         body.sizes[size] = f"%s{position}"
     body.block(program.body)
+    if context.apart is not None:
+        context.apart.finish()
     body.line("  ret i32 0")
     scratch = [*program.scratch, *body.frame_buffers()]
     stacked = _on_stack(context, scratch, stack_bytes)
@@ -101,8 +103,6 @@ def emit_kernel(
     signature = ir.FunctionType(ir.IntType(32), [ir.IntType(8).as_pointer().as_pointer(), ir.IntType(64).as_pointer()])
     function = TextFunction(module, signature, name)
     function.text = "\n".join([outer, inner, *context.functions])
-    if context.apart is not None and context.apart.functions:
-        TextFunction(apart, signature, f"{name}.pieces").text = "\n".join(context.apart.functions)
     return function
 
 

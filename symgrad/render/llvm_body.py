@@ -40,7 +40,7 @@ from symgrad.loops import (
 from symgrad.loops.walk import made
 from symgrad.render import pieces
 
-__all__ = ["Body", "Context", "TextFunction", "constant_text", "memory_type", "quoted", "value_type"]
+__all__ = ["Apart", "Body", "Context", "TextFunction", "constant_text", "memory_type", "quoted", "value_type"]
 
 Affine = tuple[str | None, int]  # a text and a number to add to it; None stands for 0
 
@@ -48,6 +48,9 @@ Affine = tuple[str | None, int]  # a text and a number to add to it; None stands
 def quoted(name: str) -> str:
     """A global name as LLVM reads it."""
     return '@"' + "".join(c if " " <= c <= "~" and c not in '"\\' else "".join(f"\\{b:02x}" for b in c.encode()) for c in name) + '"'
+
+
+BATCH = 16  # pieces of a module that is compiled while the next one is written
 
 
 class Context:
@@ -60,7 +63,7 @@ class Context:
         # Formulas are computed op by op, as NumPy does: 6*x - 4 is 0 at 2/3. Only "fma", the accumulators', may fuse.
         self.flags = "reassoc nsz arcp contract afn" if fastmath else ""
         self.functions: list[str] = []  # the texts of pieces
-        self.apart: Context | None = None  # where pieces go if not here: a module that is compiled with less care
+        self.apart: Apart | None = None  # where pieces go if not here
         self.home = module  # where math functions are written
         self.places: dict[Buffer, int] = {}  # scalar arguments that are found through the table of arguments: there are many
         self.math: dict[Any, str] = {}  # names of math functions by instruction, lanes and parameters
@@ -78,6 +81,32 @@ class Context:
     def declare(self, name: str, result: str, parameters: list[str]) -> None:
         if name not in self.module.globals:
             ir.Function(self.module, ir.FunctionType(_ir_type(result), [_ir_type(p) for p in parameters]), name)
+
+
+class Apart:
+    """Modules for pieces, which are compiled with less care: each is handed to ``take`` as text when it is full, so that LLVM
+    can be at work on it while the next one is written. Their functions and those of the kernel's module call one another."""
+
+    def __init__(self, kernel: Context, take: Callable[[str], None]) -> None:
+        self.kernel, self.take = kernel, take
+        self.open: Context | None = None
+
+    def context(self) -> Context:
+        """Where the next piece goes."""
+        if self.open is not None and len(self.open.functions) == BATCH:
+            self.finish()
+        if self.open is None:
+            kernel, module = self.kernel, ir.Module(f"{self.kernel.name}.pieces")
+            module.triple, module.data_layout = kernel.module.triple, kernel.module.data_layout
+            self.open = Context(module, kernel.name, kernel.dtype, bool(kernel.flags), kernel.blas_integer, kernel.handlers)
+            self.open.home = kernel.module
+        return self.open
+
+    def finish(self) -> None:
+        """Hands on what has been written."""
+        if self.open is not None:
+            self.take("\n".join([str(self.open.module), *self.open.functions]))
+            self.open = None
 
 
 @lru_cache(maxsize=256)
@@ -606,10 +635,11 @@ class Body:
 
     def pieces(self, run: pieces.Run) -> None:
         self.to_frame(run.before)
-        context, apart = self.context, self.context.apart or self.context
+        context = self.context
         known = {value: number for value, (text, number) in self.affine.items() if text is None}
         for piece in run.pieces:
-            name = f"{context.name}.piece{len(apart.functions)}"
+            apart = context.apart.context() if context.apart else context
+            name = f"{context.name}.piece{len(context.functions)}"
             inner, hand = Body(apart, name), _Hand()
             self._hand_over(inner, hand, dict(piece.loads))
             for value, number in known.items():

@@ -38,7 +38,7 @@ class CompiledObject:
     code: bytes
     symbols: Mapping[str, str]
     needs: tuple[str, ...]
-    pieces: bytes = b""  # a second object file, which long straight-line code went into
+    pieces: tuple[bytes, ...] = ()  # further object files, which long straight-line code went into
 
 
 def compile_object(
@@ -57,27 +57,61 @@ def compile_object(
         target = _target()
         module = ir.Module(f"symgrad_{key}")
         module.triple, module.data_layout = llvm.get_process_triple(), str(target.target_data)
-        apart = ir.Module(f"symgrad_{key}_pieces")
-        apart.triple, apart.data_layout = module.triple, module.data_layout
         symbols = {}
-        for number, (name, program) in enumerate(programs.items()):
-            symbols[name] = f"symgrad_{key}_{number}"
-            options = blas_options(program, threads)
-            emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=symbols[name], apart=apart, **options)
-        final = llvm.parse_assembly(str(module))
-        final.verify()
-        _optimize(final, target, fastmath)
-        if show is not None:
-            show(str(final))
-        modules, pieces = [final], b""
-        if any(not f.is_declaration for f in apart.functions):
-            straight = llvm.parse_assembly(str(apart))
-            straight.verify()
-            modules.append(straight)
-            pieces = _target(0).emit_object(straight)
+        with _Pieces() as pieces:
+            for number, (name, program) in enumerate(programs.items()):
+                symbols[name] = f"symgrad_{key}_{number}"
+                options = blas_options(program, threads)
+                emit_kernel(module, program, dtype=dtype, fastmath=fastmath, name=symbols[name], apart=pieces.take, **options)
+            final = llvm.parse_assembly(str(module))
+            final.verify()
+            _optimize(final, target, fastmath)
+            if show is not None:
+                show(str(final))
+            code = target.emit_object(final)
+            parts = pieces.parts()
+        modules = [final, *(module for module, _ in parts)]
         made = {f.name for m in modules for f in m.functions if not f.is_declaration}
         declared = dict.fromkeys(f.name for m in modules for f in m.functions if f.is_declaration and not f.name.startswith("llvm."))
-        return CompiledObject(target.emit_object(final), symbols, tuple(name for name in declared if name not in made), pieces)
+        needs = tuple(name for name in declared if name not in made)
+        return CompiledObject(code, symbols, needs, tuple(piece for _, piece in parts))
+
+
+class _Pieces:
+    """Compiles long straight-line code in a thread while Python writes what comes next: LLVM lets go of the interpreter's lock.
+
+    Of 300,000 statements Python takes 2 s to write and LLVM 2 s to compile. The thread is there only for formulas that long.
+    """
+
+    def __init__(self) -> None:
+        self.pool: Any = None
+        self.under_way: list[Any] = []
+
+    def __enter__(self) -> _Pieces:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:  # no thread stays: a fork would lose it
+            self.pool.shutdown(cancel_futures=True)
+
+    def take(self, text: str) -> None:
+        if self.pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self.pool = ThreadPoolExecutor(1)
+        self.under_way.append(self.pool.submit(_compile_piece, text))
+
+    def parts(self) -> list[tuple[Any, bytes]]:
+        """Modules and object files of the texts, in their order; raises what went wrong."""
+        return [part.result() for part in self.under_way]
+
+
+def _compile_piece(text: str) -> tuple[Any, bytes]:
+    """Few calls of LLVM, all of them long: after each the thread waits for its turn with the interpreter."""
+    llvm, _ = _llvm()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    return module, bytes(_target(0).emit_object(module))
 
 
 def _optimize(module: Any, target: Any, fastmath: bool = False) -> None:
@@ -134,7 +168,7 @@ class Library:
     Raises ``LookupError`` where a symbol that it needs is not there: the object comes from elsewhere.
     """
 
-    def __init__(self, code: bytes, needs: Sequence[str] = (), blas: bool = False, pieces: bytes = b"") -> None:
+    def __init__(self, code: bytes, needs: Sequence[str] = (), blas: bool = False, pieces: Sequence[bytes] = ()) -> None:
         with lock:
             llvm, machine = _llvm()
             if blas:
@@ -145,9 +179,8 @@ class Library:
             missing = [name for name in needs if llvm.address_of_symbol(name) is None]
             if missing:
                 raise LookupError(f"not available in this process: {', '.join(missing)}")  # MCJIT would end the process
-            for part in (pieces, code):
-                if part:
-                    self._engine.add_object_file(llvm.ObjectFileRef.from_data(part))
+            for part in (*pieces, code):
+                self._engine.add_object_file(llvm.ObjectFileRef.from_data(part))
             self._engine.finalize_object()
 
     def address(self, symbol: str) -> int:

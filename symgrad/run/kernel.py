@@ -70,7 +70,7 @@ class Kernel:
     @staticmethod
     def pack(program: Program, compiled: engine.CompiledObject, known: Mapping[bytes, bytes], extra: Mapping[str, Any]) -> cache.Entry:
         """Header and blocks for the disk. ``known``: content → digest of the formula's own constants, which are not kept twice."""
-        blocks, constants = [compiled.code, compiled.pieces], []
+        blocks, constants = [compiled.code, *compiled.pieces], []
         for position, buffer in enumerate(program.arguments):
             if buffer.role == "constant":
                 array = np.ascontiguousarray(program.constants[buffer])
@@ -88,6 +88,7 @@ class Kernel:
             "constants": constants,
             "symbol": next(iter(compiled.symbols.values())),
             "needs": list(compiled.needs),
+            "pieces": len(compiled.pieces),
             "blas": engine.uses_blas(program),
             "release": table.release_threshold(program),
             **extra,
@@ -98,7 +99,7 @@ class Kernel:
     def unpack(entry: cache.Entry, dtype: str, by_digest: Mapping[str, Array]) -> Kernel:
         """The kernel of an entry, loaded. Raises ``LookupError`` where it does not belong to this formula or process."""
         header, blocks = entry
-        library = engine.Library(blocks[0], header["needs"], header["blas"], blocks[1])
+        library = engine.Library(blocks[0], header["needs"], header["blas"], blocks[1 : 1 + header["pieces"]])
         constants = {}
         for position, kind, stored, shape, where in header["constants"]:
             array = np.frombuffer(blocks[where], stored).reshape(shape) if isinstance(where, int) else by_digest[where]
