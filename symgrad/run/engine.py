@@ -148,7 +148,7 @@ def _target(care: int = 3) -> Any:
     return machine(cpu=cpu_name(), features=cpu_features(), opt=opt, reloc=reloc, codemodel="jitdefault", jit=True)
 
 
-def blas_options(program: Program, threads: int) -> dict[str, int]:
+def blas_options(program: Program, threads: int) -> dict[str, Any]:
     """What :func:`~symgrad.render.llvm.emit_kernel` is told of BLAS."""
     if not uses_blas(program):
         return {}
