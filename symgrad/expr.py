@@ -16,7 +16,7 @@ import struct
 import threading
 import unicodedata
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -624,13 +624,14 @@ def topological(*roots: Expr) -> list[Expr]:
     """Every node below the roots once, operands before their users, in the order of reading left to right."""
     known = getattr(_orders, "known", None)
     if known is None:
-        return _order(roots)
+        return unvisited(roots)
     if roots not in known:
-        known[roots] = _order(roots)
+        known[roots] = unvisited(roots)
     return list(known[roots])
 
 
-def _order(roots: tuple[Expr, ...]) -> list[Expr]:
+def unvisited(roots: Sequence[Expr], done: Collection[Expr] = ()) -> list[Expr]:
+    """The nodes below the roots that are not done, operands before their users; what is done hides what stands below it."""
     order: list[Expr] = []
     seen: set[Expr] = set()
     stack: list[Expr | None] = list(reversed(roots))
@@ -638,7 +639,7 @@ def _order(roots: tuple[Expr, ...]) -> list[Expr]:
         node = stack.pop()
         if node is None:  # the operands of the node below are done
             order.append(stack.pop())  # type: ignore[arg-type]
-        elif node not in seen:
+        elif node not in seen and node not in done:
             seen.add(node)
             if node.args:
                 stack += (node, None)

@@ -8,13 +8,13 @@ In a pattern ``n`` stands for a whole number, ``c`` for any number, every other 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Union
 
 from symgrad.errors import ShapeError
-from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological
+from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological, unvisited
 from symgrad.parse import parse
 
 __all__ = ["Application", "Pattern", "Rewriter", "Rule", "do", "fit", "number", "same_value", "see", "with_args"]
@@ -292,7 +292,7 @@ class Rewriter:
     def _reach(self, root: Expr) -> None:
         """Brings one root to its normal form: operands first, and nearly every node has nothing more to be done."""
         done, args_of = self.done, self.done.__getitem__
-        for node in unfinished(root, done):
+        for node in unvisited((root,), done):
             new = with_args(node, list(map(args_of, node.args))) if node.args else node
             if new not in done:
                 result = self._applied(new)
@@ -374,25 +374,6 @@ class Rewriter:
                 self.record.append(Application(rule.name, node, fitted))
             return fitted
         return node
-
-
-def unfinished(root: Expr, done: Collection[Expr]) -> list[Expr]:
-    """The nodes below the root that are not done, operands before their users."""
-    order: list[Expr] = []
-    seen: set[Expr] = set()
-    stack: list[Expr | None] = [root]
-    while stack:
-        node = stack.pop()
-        if node is None:
-            order.append(stack.pop())  # type: ignore[arg-type]
-        elif node not in seen and node not in done:
-            seen.add(node)
-            if node.args:
-                stack += (node, None)
-                stack += node.args[::-1]
-            else:
-                order.append(node)
-    return order
 
 
 def with_args(node: Expr, args: Sequence[Expr]) -> Expr:
