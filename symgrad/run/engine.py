@@ -234,14 +234,14 @@ def entry_address(load: Callable[[], bytes | None], store: Callable[[bytes], Non
         return _entry[1]
 
 
-def compile_text(text: str) -> bytes:
-    """LLVM code as an object file; a function that names a ``"target-cpu"`` (see :func:`host`) is compiled for that one."""
+def compile_text(text: str, target: Any = None) -> bytes:
+    """LLVM code as an object file, for a target machine, or one that any processor of the kind runs: there, a function that
+    names a ``"target-cpu"`` (see :func:`host`) is compiled for that one."""
     llvm, machine = _llvm()
     with lock:
+        target = target or machine()
         module = llvm.parse_assembly(text)
-        module.triple = llvm.get_process_triple()
-        target = machine()
-        module.data_layout = str(target.target_data)
+        module.triple, module.data_layout = llvm.get_process_triple(), str(target.target_data)
         module.verify()
         _optimize(module, target)  # 10 ms in place of 100 at -O2, and a call takes as long
         return bytes(target.emit_object(module))
@@ -275,15 +275,9 @@ def _compile_product(name: str) -> bytes:
 
     from symgrad.render.llvm_gemm import emit_product
 
-    llvm, _ = _llvm()
-    target = _target()
     module = ir.Module(name)
-    module.triple, module.data_layout = llvm.get_process_triple(), str(target.target_data)
     emit_product(module, name)
-    final = llvm.parse_assembly(str(module))
-    final.verify()
-    _optimize(final, target)
-    return bytes(target.emit_object(final))
+    return compile_text(str(module), _target())
 
 
 # --- BLAS ------------------------------------------------------------------------------------------
