@@ -124,7 +124,7 @@ class Call:
         return f"<{self._kind} of {', '.join(i.name for i in self._formula.inputs)}: {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remade_call, (self._builders.remake, self._formula, _ATTRIBUTE.get(self._kind, self._kind))
+        return _remade_call, (self._builders.remake, self._formula, self._name)
 
     @property
     def _name(self) -> str:
