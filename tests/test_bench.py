@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +111,45 @@ def test_a_worker_is_a_contestant_in_its_own_process(capfd):
     finally:
         worker.close()
     assert worker.process.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="the system does not stop processes")
+def test_a_worker_is_stopped_between_its_turns():
+    worker = Remote(moons.__name__, "numpy", 1)
+    try:
+        for _ in range(2):
+            with pytest.raises(Refusal):
+                worker.build(Case("case"))  # any question: it has no parameters
+            deadline = time.monotonic() + 60
+            while (found := os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOHANG)) is None:
+                assert time.monotonic() < deadline, "it still runs"
+            assert found.si_status == signal.SIGSTOP
+    finally:
+        worker.close()
+    assert worker.process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process does not hear of its parent's end")
+def test_a_stopped_worker_ends_with_its_parent():
+    program = """if True:
+        import signal
+        from symgrad.bench.worker import Refusal, Remote
+        worker = Remote("symgrad.bench.moons", "numpy", 1)
+        try:
+            worker.turn(1)  # it has built nothing
+        except Refusal:
+            print(worker.process.pid, flush=True)
+            signal.pause()
+    """
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 60
+    with suppress(FileNotFoundError, ProcessLookupError):  # it is gone
+        while "State:\tZ" not in Path(f"/proc/{worker}/status").read_text():
+            assert time.monotonic() < deadline, "it is still there"
+            time.sleep(0.01)
 
 
 def test_a_worker_that_ends_is_a_refusal(tmp_path, monkeypatch):

@@ -2,15 +2,18 @@
 
 Libraries bring thread pools that disturb each other, and settings that count for a whole process. So every contestant has
 a process of its own, and affinity to as many cores as the case has threads: the one limit that all of them respect.
-Between their turns they wait at the pipe.
+Between their turns they are stopped: a pool that has done its part waits actively, some for tens of milliseconds, on the
+cores of whoever is next.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +28,12 @@ from symgrad.bench.records import Case, Contestant
 __all__ = ["Local", "Refusal", "Remote", "cores"]
 
 Maker = Callable[[Case], Contestant]
+
+
+# what stops a process between its turns, where the system has it
+PAUSE: int | None = getattr(signal, "SIGSTOP", None)
+RESUME: int | None = getattr(signal, "SIGCONT", None)
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
 class Refusal(Exception):
@@ -114,6 +123,7 @@ class Remote:
     def close(self) -> None:
         """Ends the process."""
         assert self.process.stdin and self.process.stdout
+        self._signal(RESUME)
         with suppress(BrokenPipeError):  # it has ended by itself; what could not be sent is lost with it
             self.process.stdin.close()
         self.process.wait()
@@ -121,14 +131,21 @@ class Remote:
 
     def _ask(self, what: str, value: Any) -> Any:
         assert self.process.stdin and self.process.stdout
+        self._signal(RESUME)
         try:
             _send(self.process.stdin, (what, value))
             answered, answer = pickle.load(self.process.stdout)
         except (EOFError, BrokenPipeError):
             raise Refusal(f"its process ended, status {self.process.wait()}") from None
+        self._signal(PAUSE)
         if not answered:
             raise Refusal(answer)
         return answer
+
+
+    def _signal(self, number: int | None) -> None:
+        if number is not None:
+            self.process.send_signal(number)  # does nothing where the process is known to have ended
 
 
 def _send(pipe: BinaryIO | Any, message: Any) -> None:
@@ -144,6 +161,7 @@ def makers(module: str) -> Mapping[str, Maker]:
 
 def serve(module: str, name: str, pinned: str) -> None:
     """Answers questions from standard input until it ends. What libraries print goes to standard error."""
+    _end_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     if pinned:
@@ -159,3 +177,9 @@ def serve(module: str, name: str, pinned: str) -> None:
         except Exception as error:  # whatever a library raises is an answer: the others go on
             answer = False, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         _send(answers, answer)
+
+
+def _end_with_parent() -> None:
+    """Has the system end this process when its parent is killed: a process that is stopped does not see its input end."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
