@@ -273,9 +273,14 @@ def _schedule(
 ) -> tuple[Program, list[str]]:  # fmt: skip
     from symgrad.schedule import schedule
 
+    itemsize = np.dtype(formula.dtype).itemsize
+    return schedule(_shaped(plan, outputs), lanes=lanes, name=plan.kind, mode=mode, itemsize=itemsize, threads=threads)
+
+
+def _shaped(plan: Plan, outputs: Mapping[str, Expr]) -> dict[str, Expr]:
+    """Outputs with the shapes that the plan promises: a scalar stands for all elements alike."""
     planned = {name: shape for name, _, shape in plan.outputs}
-    shaped = {name: e if e.shape else _spread(e, planned[name]) for name, e in outputs.items()}
-    return schedule(shaped, lanes=lanes, name=plan.kind, mode=mode, itemsize=np.dtype(formula.dtype).itemsize, threads=threads)
+    return {name: e if e.shape else _spread(e, planned[name]) for name, e in outputs.items()}
 
 
 def _spread(scalar: Expr, shape: Shape) -> Expr:
@@ -384,13 +389,15 @@ def _gradient_formulas(formula: Formula) -> Any:
     return Formulas(dict(zip([f"d{head}/d{name}" for head in heads for name in names], jacobians)), of=None)
 
 
-def _source(formula: Formula, language: str) -> str:
+def _source(formula: Formula, language: str, annotate: bool) -> str:
     scalar = formula.structure == 0 and not formula.outputs[0].shape and formula.outputs[0].kind == "real"
     plans = [PLANS[kind](formula) for kind in (["value", "value_and_grad"] if scalar and formula.wrt else ["value"])]
+    if annotate and language != "python":
+        raise ValueError(f'annotate=True is for f.source("python"), not {language!r}')
     if language == "python":
         from symgrad.render.python import render_python
 
-        return render_python([_python_entry(formula, plan) for plan in plans], dtype=formula.dtype)
+        return render_python([_python_entry(formula, plan, annotate) for plan in plans], dtype=formula.dtype)
     if language == "llvm":
         return "\n".join(_llvm(_program(formula, plan, _kernel_threads(formula)), formula) for plan in plans)
     if language == "c":
@@ -398,17 +405,24 @@ def _source(formula: Formula, language: str) -> str:
     raise ValueError(f'f.source("python") or f.source("llvm"), not {language!r}')
 
 
-def _python_entry(formula: Formula, plan: Plan) -> Any:
+def _python_entry(formula: Formula, plan: Plan, annotate: bool) -> Any:
     """One function of the Python module: plain loops and whole matrix products, as a person would write them."""
     from symgrad.render.python import Entry, Variable
+    from symgrad.schedule import make_writer
+    from symgrad.schedule.annotate import AnnotatingWriter, Origins
 
     mode = "blas" if formula.mode == "auto" else formula.mode
-    program, _ = _schedule(formula, plan, expand(_simplified(formula, plan.derive())), 1, mode)
+    outputs = _shaped(plan, expand(_simplified(formula, plan.derive())))
+    itemsize = np.dtype(formula.dtype).itemsize
+    writer, _ = make_writer(outputs, lanes=1, mode=mode, itemsize=itemsize, writer=AnnotatingWriter)
+    writer.emit_body()
+    program = writer.program(plan.kind)
     _verify(program)
     inputs = [Variable(s.name, s.kind, s.shape) for s in plan.inputs]
-    outputs = [Variable(name, kind, shape) for name, kind, shape in plan.outputs]
+    results = [Variable(name, kind, shape) for name, kind, shape in plan.outputs]
     doc = "; ".join(str(e) for e in formula.outputs)
-    return Entry(plan.kind, program, inputs, outputs, plan.result, _constraints(formula, plan), doc)
+    describe = Origins(writer).text if annotate else None
+    return Entry(plan.kind, program, inputs, results, plan.result, _constraints(formula, plan), doc, describe)
 
 
 def _jit(formula: Formula, plan: Plan) -> Callable[..., Any]:

@@ -101,9 +101,10 @@ def grad(expression: str, wrt: str | None, latex: bool, shapes: tuple[str, ...])
 @click.argument("expression")
 @click.option("--to", "language", type=click.Choice(["python", "llvm"]), default="python", show_default=True, help="What to generate.")
 @click.option("--wrt", metavar="NAMES", help="Symbols to differentiate by, separated by commas; by default all.")
+@click.option("--annotate", is_flag=True, help="Beside each line of Python, the formula of what it computes and its operations.")
 @_SHAPE
 @_DTYPE
-def source(expression: str, language: str, wrt: str | None, shapes: tuple[str, ...], dtype: str) -> None:
+def source(expression: str, language: str, wrt: str | None, annotate: bool, shapes: tuple[str, ...], dtype: str) -> None:
     """The program generated for EXPRESSION and its gradient.
 
     The Python one is a complete module that runs with only NumPy, SciPy and numba installed.
@@ -112,7 +113,7 @@ def source(expression: str, language: str, wrt: str | None, shapes: tuple[str, .
 
     expr = sg.parse(expression, shapes=_shapes(shapes))
     function = sg.compile(expr, wrt=_wrt(expr, wrt), dtype=dtype)
-    click.echo(function.source(language))
+    click.echo(function.source(language, annotate=annotate))
 
 
 @cli.command()

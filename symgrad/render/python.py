@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from symgrad import dims
 from symgrad.dims import Constraint, Dim, Shape, format_shape
-from symgrad.loops import Buffer, Copy, Fill, Index, Load, Program, Statement, Store, render_text
+from symgrad.loops import Buffer, Copy, Fill, Index, Load, Program, Statement, Store, Value, render_text
 from symgrad.loops.walk import buffers, walk
 from symgrad.render.python_body import Names, PythonBody, comment_text
 from symgrad.render.python_helpers import HELPERS, NEEDS
@@ -42,6 +42,7 @@ class Entry:
     result    a nest (tuple, list, dict) of output names; by default all outputs, one alone without a tuple
     checks    relations of sizes that the call must fulfil
     doc       the formula, for the docstring
+    describe  value or statement of the program, names of the buffers → the formula of what it computes, for notes beside the lines
     """
 
     name: str
@@ -51,6 +52,7 @@ class Entry:
     result: Any = None
     checks: Sequence[Constraint] = ()
     doc: str = ""
+    describe: Callable[[Value | Statement, Mapping[str, str]], str | None] | None = None
 
 
 def render_python(entries: Iterable[Entry], *, dtype: str = "float64") -> str:
@@ -222,7 +224,8 @@ class _Entry:
         lines += ["    " + line for line in self.room()]
         lines += [f"    {flat} = {self.arrays[buffer]}.reshape(-1)" for buffer, flat in body.flat.items()]
         lines += self.starts(body.lines)
-        lines += [line for line in body.lines if line.strip() != "pass" or len(body.lines) > 1]
+        written = body.lines if self.entry.describe is None else body.annotated(self.entry.describe)
+        lines += [line for line in written if line.strip() != "pass" or len(written) > 1]
         results = [self.name(b) for b in self.outputs]
         lines += [f"    return {', '.join(results)}", "", ""]
         given = [self.argument(b) for b in self.inputs] + [self.constant(b) for b in self.fixed] + [self.sizes[s] for s in inner_sizes]

@@ -7,8 +7,8 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from symgrad import dims
@@ -43,6 +43,8 @@ from symgrad.loops.walk import buffers, made, registers, values, walk
 __all__ = ["Names", "PythonBody", "comment_text"]
 
 WIDEST = 88  # characters of an expression, then it gets a line of its own
+WIDEST_CODE, WIDEST_NOTE = 56, 60  # characters of a line before its note, and of a formula in a note
+FREE = frozenset("to_real to_integer to_boolean splat extract interleave iota index read constant".split())  # no operations of the formula
 RESERVED = frozenset(
     "abs bool convert digamma float floor_divide int math matrix max min njit np numba polygamma put_matrix range remainder sigmoid".split()
     + "TypeError ValueError IndexError".split()
@@ -82,15 +84,26 @@ CONDITIONAL, OR, AND, NOT, COMPARE, XOR, BITAND, SHIFT, SUM, PRODUCT, UNARY, POW
 
 @dataclass(frozen=True)
 class Text:
-    """An expression: how tightly it binds, what memory it reads. ``rest``: where it is a sum, the other part by part."""
+    """An expression: how tightly it binds, what memory it reads. ``rest``: where it is a sum, the other part by part.
+    ``made``: the value that it is; ``operations``: how many it stands for."""
 
     text: str
     level: int = ATOM
     reads: frozenset[Any] = frozenset()
     rest: tuple[tuple[str, str], ...] = ()
+    made: Value | None = None
+    operations: int = 0
 
     def inside(self, level: int) -> str:
         return self.text if self.level >= level else f"({self.text})"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a line computes, and with how many operations in all (``None`` where that is open until it runs)."""
+
+    made: Value | Statement
+    operations: Dim | None
 
 
 class PythonBody:
@@ -113,6 +126,8 @@ class PythonBody:
         self.depth = 0
         self.temporaries = 0
         self.once: set[str] = set()  # temporaries that are read once
+        self.notes: dict[int, Note] = {}  # lines that compute something
+        self.rounds: Dim | None = 1  # of the loops around, None where they are not known before they run
 
     # --- lines ---
 
@@ -128,6 +143,12 @@ class PythonBody:
             self.lines[-1] = f"{'    ' * self.indent}{target} = {self.lines[-1].removeprefix(waiting)}"
             return
         self.line(f"{target} += {rest}" if rest is not None else f"{target} = {text.text}")
+        if text.made is not None:
+            self.note(text.made, text.operations)
+
+    def note(self, made: Value | Statement, operations: Dim) -> None:
+        """What the last line computes, and how many operations that takes in all rounds of the loops around it."""
+        self.notes[len(self.lines) - 1] = Note(made, None if self.rounds is None else dims.multiply(operations, self.rounds))
 
     def settle(self, value: Value) -> None:
         """Gives a value that was waiting for its use a line of its own."""
@@ -135,7 +156,7 @@ class PythonBody:
         self.temporaries += 1
         name = self.names.make(f"v{self.temporaries}")
         self.assign(name, text)
-        self.texts[value] = Text(name)
+        self.texts[value] = Text(name, made=value)
         if self.uses[value] == 1:
             self.once.add(name)
 
@@ -269,7 +290,8 @@ class PythonBody:
             args = [self.get(a) for a in s.args]
             reads = frozenset[Any]().union(*(a.reads for a in args))
             made_text = EXPRESSIONS[s.op](self, s, args)
-            self.make(s.value, Text(made_text.text, made_text.level, reads, made_text.rest))
+            operations = sum(a.operations for a in args) + (2 if s.op == "fma" else s.op not in FREE)
+            self.make(s.value, Text(made_text.text, made_text.level, reads, made_text.rest, s.value, operations))
 
     def load(self, s: Load) -> None:
         self.make(s.value, self.masked(self.element(s.buffer, s.index), s.mask, s.buffer))
@@ -279,7 +301,8 @@ class PythonBody:
             return text
         condition = self.get(mask)
         zero = {"real": "0.0", "integer": "0", "boolean": "False"}[buffer.kind]
-        return Text(f"{text.inside(OR)} if {condition.inside(OR)} else {zero}", CONDITIONAL, text.reads | condition.reads)
+        reads, operations = text.reads | condition.reads, text.operations + condition.operations
+        return Text(f"{text.inside(OR)} if {condition.inside(OR)} else {zero}", CONDITIONAL, reads, made=text.made, operations=operations)
 
     def gather(self, s: Gather) -> None:
         at = self.get(s.offsets)
@@ -287,8 +310,10 @@ class PythonBody:
         self.make(s.value, self.masked(text, s.mask, s.buffer))
 
     def store(self, s: Store) -> None:
-        target = self.element(s.buffer, s.index)
-        self.write(target.text, self.get(s.value), s.mask, s.buffer)
+        target, text = self.element(s.buffer, s.index), self.get(s.value)
+        if text.made is None and isinstance(s.value, Value):
+            text = replace(text, made=s.value)  # a copy: the note says of what
+        self.write(target.text, text, s.mask, s.buffer)
 
     def scatter(self, s: Scatter) -> None:
         target = f"{self.flattened(s.buffer)}[{self.get(s.offsets).text}]"
@@ -331,8 +356,20 @@ class PythonBody:
         if not s.start.terms and not s.stop.terms and s.step > 0:
             self.ranges[s.variable] = s.start.offset, dims.subtract(s.stop.offset, 1)
         self.line(f"for {name} in range({', '.join(bounds)}):")
+        around, self.rounds = self.rounds, self.times(s)
         self.inner(s.body)
+        self.rounds = around
         self.names.taken.discard(name)
+
+    def times(self, s: Loop) -> Dim | None:
+        """How often the body of a loop runs in all."""
+        if self.rounds is None or s.start.terms or s.stop.terms:
+            return None
+        length = dims.subtract(s.stop.offset, s.start.offset)
+        if isinstance(length, int):
+            return dims.multiply(self.rounds, len(range(0, length, s.step)))
+        times = dims.divide(length, s.step)
+        return dims.multiply(self.rounds, times) if dims.multiply(times, s.step) == length else None
 
     def branch(self, s: If) -> None:
         condition = self.get(s.condition)
@@ -379,6 +416,8 @@ class PythonBody:
             self.helpers.add("put_matrix")
             given = ", ".join([product, beta.text, self.arrays[buffer], self.index(start).text, self.index(stride).text])
             self.line(f"put_matrix({given})")
+        sizes = [s.m, s.n, s.k]
+        self.note(s, 0 if any(size.terms for size in sizes) else dims.multiply(2, dims.total(size.offset for size in sizes)))
 
     def with_vectors(self, s: Gemm) -> tuple[str, str] | None:
         """``A @ x``, ``x @ A`` and ``x @ y`` of whole arrays, and the place in the result: ``...`` or, of a number, ``()``."""
@@ -457,6 +496,35 @@ class PythonBody:
 
     def comment(self, s: Comment) -> None:
         self.line(f"# {comment_text(s.text)}")
+
+
+    # --- beside the lines ---
+
+    def annotated(self, describe: Callable[[Value | Statement, Mapping[str, str]], str | None]) -> list[str]:
+        """The lines, each with a comment: the formula of what it computes (once for several lines in a row) and its operations."""
+        names = {buffer.name: name for buffer, name in (self.arrays | self.scalars).items()}
+        told = {k: describe(note.made, names) for k, note in self.notes.items()}
+        column = min(max((len(self.lines[k]) for k in told), default=0), WIDEST_CODE)
+        lines, before = [], None
+        for k, line in enumerate(self.lines):
+            if told.get(k):
+                formula, before = None if told[k] == before else told[k], told[k]
+                parts = [shortened(formula, WIDEST_NOTE) if formula else "", counted(self.notes[k].operations)]
+                comment = "; ".join(part for part in parts if part)
+                line = f"{line:<{column}}  # {comment}" if comment else line
+            lines.append(line)
+        return lines
+
+
+def shortened(text: str, width: int) -> str:
+    """One line of a text, its middle left out where it is longer than that."""
+    text = comment_text(" ".join(text.split()))
+    return text if len(text) <= width else f"{text[: width - width // 3 - 2]} … {text[len(text) - width // 3 + 1 :]}"
+
+
+def counted(operations: Dim | None) -> str:
+    """How many operations, where that is known and not none."""
+    return "" if operations in (None, 0) else "1 operation" if operations == 1 else f"{operations} operations"
 
 
 _STATEMENTS: dict[type, Callable[[PythonBody, Any], None]] = {

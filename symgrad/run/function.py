@@ -67,7 +67,7 @@ class Builders:
     build: Callable[[Formula, Plan], Kernel]
     remake: Callable[[Formula], Function]
     formulas: Callable[[Formula], Any]
-    source: Callable[[Formula, str], str]
+    source: Callable[[Formula, str, bool], str]
     jit: Callable[[Formula, Plan], Callable[..., Any]]
     checks: Callable[[Formula], Sequence[Constraint]]
     sparse: Callable[[Formula, str, Builders], Sparse]
@@ -413,9 +413,20 @@ class Function:
         """Name → gradient expression, printed one a line."""
         return self._builders.formulas(self.formula)
 
-    def source(self, language: str = "python") -> str:
-        """The generated program: "python" (a complete module) or "llvm". Raises ``ValueError`` for another language."""
-        return self._builders.source(self.formula, language)
+    def source(self, language: str = "python", *, annotate: bool = False) -> str:
+        """The generated program: "python" (a complete module) or "llvm". Raises ``ValueError`` for another language.
+
+        ``annotate``: beside each line of Python the formula of what it computes, and how many operations that takes in all rounds
+        of the loops around it. Intermediate arrays stand in those formulas by their names in the program.
+
+        >>> import symgrad as sg
+        >>> text = sg.compile(sg.parse("x*tanh(w*x + b)")).source(annotate=True)
+        >>> print(text[text.index("    v1 = ") : text.index("    d_b")])
+            v1 = math.tanh(w * x + b)  # tanh(w*x + b); 3 operations
+            value = x * v1             # x*tanh(w*x + b); 1 operation
+            v2 = x * (1.0 - v1**2)     # x*(1 - tanh(w*x + b)**2); 3 operations
+        """
+        return self._builders.source(self.formula, language, annotate)
 
     @property
     def jit(self) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from symgrad import dims
 from symgrad.dims import Dim
@@ -30,19 +31,19 @@ BLAS_FLOPS = 32 * 32 * 32  # from here on a product by itself, blocked and packe
 
 def make_writer(
     outputs: Mapping[str, Expr], *, lanes: int, mode: str = "auto", itemsize: int = 8,
-    inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (), threads: int = 1,
-) -> tuple[Writer, list[str]]:  # fmt: skip
+    inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (), threads: int = 1, writer: type[Writer] = Writer,
+) -> tuple[Any, list[str]]:  # fmt: skip
     """The writer of a program, with the decisions made, and those decisions in words."""
     if mode not in MODES:
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     roots = list(outputs.values())
     plan, why = _choose_batch(roots, mode, lanes, itemsize)
     gemms = [] if plan or mode == "loops" else [n for n in topological(*roots) if n.op.name == "contract" and _is_for_blas(n, mode)]
-    writer = Writer(
+    made = writer(
         outputs, lanes=lanes, plan=plan, itemsize=itemsize, gemms=gemms, inplace=inplace or {}, gathered=gathered,
         threads=threads,
     )  # fmt: skip
-    return writer, [why, *describe(writer)]
+    return made, [why, *describe(made)]
 
 
 def schedule(
