@@ -8,7 +8,7 @@ instructions are the whole language; ``verify`` checks a program, ``interpret`` 
 
 from __future__ import annotations
 
-from symgrad.loops.builder import Builder, kind_of
+from symgrad.loops.builder import OF_REALS, Builder, kind_of
 from symgrad.loops.instructions import INSTRUCTIONS, Instruction
 from symgrad.loops.interpret import interpret
 from symgrad.loops.listing import render_text
@@ -39,7 +39,7 @@ from symgrad.loops.records import (
 from symgrad.loops.verify import verify
 
 __all__ = [
-    "INSTRUCTIONS", "Assign", "BindSize", "Buffer", "Builder", "Comment", "Copy", "Define", "Fail", "Fill", "Gather",
-    "Gemm", "If", "Index", "Instruction", "Let", "Load", "Loop", "Operand", "Program", "Register", "Scatter",
+    "INSTRUCTIONS", "OF_REALS", "Assign", "BindSize", "Buffer", "Builder", "Comment", "Copy", "Define", "Fail", "Fill",
+    "Gather", "Gemm", "If", "Index", "Instruction", "Let", "Load", "Loop", "Operand", "Program", "Register", "Scatter",
     "Statement", "Store", "Value", "interpret", "kind_of", "render_text", "verify",
 ]

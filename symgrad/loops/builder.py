@@ -28,6 +28,7 @@ from symgrad.loops.records import (
     Value,
 )
 
+_NO_PARAMS: dict[str, Any] = {}
 _RANK = {"boolean": 0, "integer": 1, "real": 2}
 
 
@@ -56,7 +57,7 @@ class Builder:
 
     def op(self, name: str, *args: Operand, **params: Any) -> Value:
         """Writes one instruction, operands converted to what it takes."""
-        if name in _OF_REALS and (reals := _scalar_reals(args)) is not None:
+        if name in OF_REALS and (reals := _scalar_reals(args)) is not None:
             return self._let("real", 1, name, reals, params)
         rule = INSTRUCTIONS[name].kind
         lanes = max((a.lanes for a in args if isinstance(a, Value)), default=1)
@@ -84,6 +85,13 @@ class Builder:
             self.spread(self.convert(a, k), lanes) if isinstance(a, Value) else _number(a, k) for a, k in zip(args, wanted, strict=True)
         )
         return self._let(result, lanes, name, operands, params)
+
+    def real(self, name: str, args: tuple[Value | float, ...]) -> Value:
+        """Writes one of :data:`OF_REALS` on real scalars and floats, one value at least: nothing is to be converted."""
+        self._counter += 1
+        value = Value(self._counter, "real")
+        self.body.append(Let(value, name, args, _NO_PARAMS))
+        return value
 
     def _let(self, kind: str, lanes: int, name: str, args: tuple[Any, ...], params: Mapping[str, Any]) -> Value:
         value = self.value(kind, lanes)
@@ -220,7 +228,8 @@ for _name in INSTRUCTIONS:
     if not hasattr(Builder, _method):
         setattr(Builder, _method, _instruction(_name))
 
-_OF_REALS = frozenset(name for name, rule in INSTRUCTIONS.items() if rule.kind in ("real", "same")) - {"to_real"}
+# Instructions whose result is real if all operands are.
+OF_REALS = frozenset(name for name, rule in INSTRUCTIONS.items() if rule.kind in ("real", "same")) - {"to_real"}
 
 
 def _scalar_reals(args: tuple[Any, ...]) -> tuple[Any, ...] | None:

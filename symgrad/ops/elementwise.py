@@ -9,6 +9,7 @@ are points where the op is smooth. Transcendental functions and activations foll
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -47,8 +48,14 @@ def branches(condition: Kind, *kinds: Kind) -> Kind:
     return common(*kinds)
 
 
-def _instruction(name: str) -> Callable[..., Any]:
-    return lambda b, *values, **params: getattr(b, name)(*values, **params)
+@dataclass(frozen=True)
+class ByName:
+    """Lowering: the loop instruction of this name."""
+
+    name: str
+
+    def __call__(self, b: Any, *values: Any, **params: Any) -> Any:
+        return getattr(b, self.name)(*values, **params)
 
 
 def _no_gradient(arity: int) -> Callable[..., Sequence[Expr | None]]:
@@ -60,7 +67,7 @@ def _register(
     operands: tuple[str, ...], domain: tuple[Interval, ...], **fields: Any,
 ) -> Op:  # fmt: skip
     """A record with an elementwise op's defaults; ``derivative=None``: piecewise constant."""
-    fields.setdefault("lower", _instruction(name))
+    fields.setdefault("lower", ByName(name))
     fields.setdefault("latex", call_latex(name.replace("_", r"\_")) if fields.get("text") is None else fields["text"])
     fields["derivative"] = derivative or _no_gradient(len(operands))
     return register(Op(name=name, doc=doc, arity=len(operands), evaluate=evaluate, domain=domain, **fields))

@@ -10,7 +10,7 @@ each in a nest of its own.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +25,9 @@ VIEWS = frozenset({"transpose", "broadcast_to", "slice", "reshape", "diagonal"})
 LEAVES = frozenset({"constant", "symbol", "arange", "eye", "size"})
 ASSEMBLED = frozenset({"pad", "concatenate", "scatter_add", "embed_diagonal", "cumsum"})
 REDUCERS = frozenset({"sum", "prod", "max", "min", "argmax", "argmin"})
+
+
+LARGE = 1000  # nodes from which on scalars are grouped at a glance
 
 
 @dataclass(eq=False)
@@ -72,20 +75,24 @@ def form_groups(
 ) -> list[Group]:  # fmt: skip
     """The groups in the order of execution."""
     order = topological(*outputs)
-    uses = Counter(a for n in order for a in n.args)
-    uses.update(outputs)
-    section_of = assign_sections(order, plan)
     absorbed = {n for u, update in updates.items() for n in (update.contract, *u.args) if n.op is not SYMBOL}
     gemm_nodes = (set(gemms) | set(updates)) - absorbed
     forced = {n.args[0] for n in order if n.op.name == "reshape" and not is_plain_reshape(n)}
-    inlined = _inlined(order, uses, forced, section_of) | absorbed
     copied = {n for n in forced if n.op.name in VIEWS} | {n for n in outputs if n.op.name in VIEWS or n.op.name in LEAVES}
-
-    bases: dict[Expr, tuple[Expr, ...]] = {}  # the grouped nodes that a node reads
-    home: dict[Expr, int] = {}  # position of a node's group within its section
+    large = plan is None and len(order) >= LARGE
+    scalars, made, read = _scalars_of_inputs(order, copied, absorbed | gemm_nodes) if large else ([], set(), set())
+    bases = _Bases(made)
+    home: dict[Expr, int] = defaultdict(int)  # position of a node's group within its section
     sections: dict[int, list[Group]] = {}
     places: dict[tuple[int, Shape, int | None, bool], list[int]] = {}
-    for node in order:
+    if scalars:
+        sections[0], places[0, (), None, False] = [Group(0, (), None, False, scalars)], [0]
+    section_of = assign_sections(order, plan)
+    rest = [n for n in order if n not in made and n not in read]
+    uses = Counter(a for n in rest for a in n.args)
+    uses.update(outputs)
+    inlined = _inlined(rest, uses, forced, section_of) | absorbed
+    for node in rest:
         name = node.op.name
         if name in LEAVES and node not in copied:
             bases[node] = ()
@@ -117,6 +124,36 @@ def form_groups(
         groups[home[node]].members.append(node)
         bases[node] = (node,)
     return [g for s in sorted(sections) for g in sections[s]]
+
+
+class _Bases(dict[Expr, tuple[Expr, ...]]):
+    """The grouped nodes that a node reads; of what is no key, only what is in ``made`` is grouped."""
+
+    def __init__(self, made: set[Expr]) -> None:
+        self.made = made
+
+    def __missing__(self, node: Expr) -> tuple[Expr, ...]:
+        return (node,) if node in self.made else ()
+
+
+def _scalars_of_inputs(order: Sequence[Expr], copied: set[Expr], others: set[Expr]) -> tuple[list[Expr], set[Expr], set[Expr]]:
+    """The elementwise nodes that are scalars and read scalars and inputs alone, which make one group, seen at a glance: a formula
+    may have 100,000 of them and nothing else. They as a list and as a set, and what of the inputs they may read: leaves, and views
+    of leaves. ``copied``: leaves and views that are grouped, too; ``others`` have groups of their own.
+    """
+    scalars: list[Expr] = []
+    made, read = set[Expr](), set[Expr]()
+    for node in order:
+        args, op = node.args, node.op
+        if node in others:
+            continue
+        if op.family == "elementwise" or (not args and node in copied):
+            if not node.shape and all(a in made or a in read for a in args):
+                made.add(node)
+                scalars.append(node)
+        elif node not in copied and (op.name in LEAVES if not args else op.name in VIEWS and args[0] in read):
+            read.add(node)
+    return scalars, made, read
 
 
 def _inlined(order: list[Expr], uses: Counter[Expr], forced: set[Expr], section_of: dict[Expr, int]) -> set[Expr]:

@@ -42,9 +42,11 @@ class Update:
 
 def find_updates(outputs: Sequence[Expr], gemms: Iterable[Expr]) -> dict[Expr, Update]:
     """Outputs such as ``W - lr * (A.T @ D)``, whose product is used nowhere else."""
-    products, uses = set(gemms), Counter(a for n in topological(*outputs) for a in n.args)
+    products, found = set(gemms), dict[Expr, Update]()
+    if not products:
+        return found
+    uses = Counter(a for n in topological(*outputs) for a in n.args)
     uses.update(outputs)
-    found: dict[Expr, Update] = {}
     for node in outputs:
         if node.op.name not in ("add", "sub") or uses[node] != 1:
             continue

@@ -6,6 +6,7 @@ shape (16, chunk), so a tile kernel is the same code as any other, lanes running
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ class Allocation:
         self.constants: dict[Buffer, np.ndarray[Any, Any]] = {}
         self.output_buffers: dict[str, Buffer] = {}
         self.storage: dict[Expr, Storage] = {}  # where a node is read from
-        self.written: dict[Expr, list[Storage]] = {}  # where a node is written to
+        self.written: dict[Expr, list[Storage]] = defaultdict(list)  # where a node is written to
         self.copies: list[tuple[Storage, Storage, Shape]] = []  # outputs that could not be written in place at once
         self.updates = find_updates(list(self.outputs.values()), gemms)
         self.groups = form_groups(list(self.outputs.values()), plan, gemms, self.updates)
@@ -107,15 +108,17 @@ class Allocation:
                 late = Storage(self._scratch("next", node.kind, node.shape), row_major(node.shape))
                 self.copies.append((late, place, node.shape))
                 place = late
-            self.written.setdefault(node, []).append(place)
+            self.written[node].append(place)
         for group in self.groups:
             for node in group.members:
-                places = self.written.setdefault(node, [])
-                batched = self.plan is not None and node in self.plan.axis
-                assembled = node.op.name in ASSEMBLED
                 if node.op.family == "leaf":
                     continue  # an input that is handed out: copied from where it is
-                if node not in readers and not (assembled and (batched or not places)):
+                assembled = node.op.name in ASSEMBLED
+                if node not in readers and not assembled:
+                    continue
+                places = self.written[node]
+                batched = self.plan is not None and node in self.plan.axis
+                if node not in readers and places and not batched:
                     continue
                 if batched:
                     self.storage[node] = self._chunk_storage(node, spread=readers.get(node, 0) > group.section)
@@ -149,17 +152,19 @@ class Allocation:
 
     def _readers(self, order: Sequence[Expr]) -> dict[Expr, int]:
         """Nodes that are read from another group (or at another index), and the last section that reads them."""
-        via: dict[Expr, tuple[Expr, ...]] = {}
+        via: dict[Expr, tuple[Expr, ...]] = {}  # what a node without a group reads
         readers: dict[Expr, int] = {}
+        group_of = self.group_of
         for node in order:
-            grouped = node in self.group_of
-            found: dict[Expr, None] = {}
+            group = group_of.get(node)
+            if group is None:
+                via[node] = tuple(dict.fromkeys(base for a in node.args for base in ([a] if a in group_of else via[a])))
+                continue
             for a in node.args:
-                for base in [a] if a in self.group_of else via[a]:
-                    found[base] = None
-                    if grouped and (self.group_of[base] is not self.group_of[node] or base is not a):
-                        readers[base] = max(readers.get(base, 0), self.group_of[node].section)
-            via[node] = tuple(found)
+                there = group_of.get(a)
+                if there is not group:
+                    for base in via[a] if there is None else (a,):
+                        readers[base] = max(readers.get(base, 0), group.section)
         return readers
 
     def _is_overwritten_early(self, node: Expr, symbol: Expr, order: Sequence[Expr]) -> bool:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Union
 
 from symgrad import dims
 from symgrad.dims import Dim, Shape
-from symgrad.expr import Expr
-from symgrad.loops import Builder, Copy, Fail, Index, Value
+from symgrad.expr import Expr, Op
+from symgrad.loops import OF_REALS, Builder, Copy, Fail, Index, Value
+from symgrad.ops.elementwise import ByName
 from symgrad.schedule.groups import Group, is_plain_reshape
 from symgrad.schedule.storage import Allocation, Storage, row_major
 
 __all__ = ["Indices", "Scalar", "Values"]
 
+_NONE = (None,)
 Indices = tuple[Index, ...]
 Scalar = Union[Value, bool, int, float]
 
@@ -255,20 +258,34 @@ class Values(Allocation):
         return result
 
     def emit_scalars(self, nodes: Sequence[Expr]) -> None:
-        """Elementwise nodes that are scalars, operands first: straight-line code, one visit a node."""
-        known: dict[Expr, Any] = {}
-        memo, written, here = self.memo[-1], self.written, ()
+        """Scalars that nothing is summed for, operands first: straight-line code, one visit a node."""
+        known: dict[Expr, Scalar] = {}
+        reals: dict[Expr, Value | float] = {}  # what most instructions take as it is
+        write, written = self.b.real, self.written
         for node in nodes:
-            values = []
-            for a in node.args:
-                value = known.get(a)
-                if value is None:
-                    value = known[a] = self.value_at(a, here)
-                values.append(value)
-            value = known[node] = memo[node, here] = self._combine(node, values)
+            name = _real_instruction(node.op)
+            operands: Any = tuple(map(reals.get, node.args)) if name else _NONE
+            if None in operands:
+                self._fetch(node, known, reals)
+                operands = tuple(map(reals.get, node.args)) if name else _NONE
+            value: Scalar
+            if name and None not in operands and (operands[0].__class__ is Value or operands[-1].__class__ is Value):
+                value = reals[node] = write(name, operands)
+            elif node.op.family == "elementwise":
+                value = self._combine(node, [known[a] if a in known else reals[a] for a in node.args])
+                _note(node, value, known, reals)
+            else:  # an output that is a leaf or a view
+                value = self.value_at(node, ())
             if node in written:
                 for place in written[node]:
-                    self.store(node, place, here, value)
+                    self.store(node, place, (), value)
+
+    def _fetch(self, node: Expr, known: dict[Expr, Scalar], reals: dict[Expr, Value | float]) -> None:
+        """The operands that are made elsewhere."""
+        if node.op.family == "elementwise":
+            for a in node.args:
+                if a not in known and a not in reals:
+                    _note(a, self.value_at(a, ()), known, reals)
 
     def _leaf(self, node: Expr, idx: Indices) -> Scalar | None:
         storage = self._stored(node)
@@ -307,3 +324,19 @@ class Values(Allocation):
         if isinstance(value, Value):
             return value if value.kind == node.kind else self.b.convert(value, node.kind)
         return self.b.constant(value, node.kind)
+
+
+@cache
+def _real_instruction(op: Op) -> str | None:
+    """The instruction that an op is, if that makes reals of reals."""
+    return op.lower.name if isinstance(op.lower, ByName) and op.lower.name in OF_REALS else None
+
+
+def _note(node: Expr, value: Scalar, known: dict[Expr, Scalar], reals: dict[Expr, Value | float]) -> None:
+    """Keeps a value. ``reals``: real ones, and numbers as they stand beside reals; those are ``known`` as they are, too."""
+    if isinstance(value, Value) and value.kind == "real":
+        reals[node] = value
+        return
+    known[node] = value
+    if not isinstance(value, (Value, bool)):
+        reals[node] = float(value)

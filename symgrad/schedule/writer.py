@@ -10,7 +10,7 @@ from symgrad.expr import SYMBOL, Expr, topological
 from symgrad.loops import Fill, Index, Program, Value
 from symgrad.schedule.assemble import emit_assembled
 from symgrad.schedule.gemm import emit_gemm
-from symgrad.schedule.groups import ASSEMBLED, REDUCERS, Group
+from symgrad.schedule.groups import ASSEMBLED, LEAVES, REDUCERS, VIEWS, Group
 from symgrad.schedule.packing import pack_rows
 from symgrad.schedule.storage import Storage, row_major
 from symgrad.schedule.threads import Threads
@@ -95,7 +95,7 @@ class Writer(Threads):
 
     def _emit_nest(self, group: Group) -> None:
         shape: Shape = group.shape
-        if not shape and not group.crossing and all(m.op.family == "elementwise" for m in group.members):
+        if not shape and not group.crossing and all(m.op.family == "elementwise" or m.op.name in VIEWS | LEAVES for m in group.members):
             with self.scope():
                 self.emit_scalars(group.members)
             return
