@@ -43,7 +43,7 @@ _ROOMS = {
     }.items()
     for name in names.split()
 }  # fmt: skip
-_PACKAGES = ("nn", "optim", "train", "evaluate")
+_PACKAGES = ("nn", "optim", "train", "evaluate", "linalg")
 
 __all__ = [  # noqa: PLE0604
     "CacheWarning", "Expr", "MissingDependencyError", "NonFiniteError", "Op", "ParseError", "ShapeError", "constant", "parse", "substitute",

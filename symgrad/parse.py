@@ -498,10 +498,12 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _functions() -> dict[str, Callable[..., Any]]:
-    """What can be called: the public functions of ``ops``, and elementwise ops that users defined."""
+    """What can be called: the public functions of ``ops``, those of matrices, and elementwise ops that users defined."""
     from symgrad import ops
+    from symgrad.ops.linalg import MATRIX_FUNCTIONS
 
     known = {name: getattr(ops, name) for name in ops.__all__ if name not in _NOT_FUNCTIONS and callable(getattr(ops, name))}
+    known.update(MATRIX_FUNCTIONS)
     for name, op in OPS.items():
         if name not in known and op.family == "elementwise" and op.arity and name not in METHODS:
             known[name] = _builder(name)

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "symgrad"
 # Lowest first. Names in one line do not import each other. "" is the package itself, the public names: it opens every
 # room by name when a user first asks for it, and only programs that use it as users do may import it.
 LAYERS = [
-    "errors", "dims", "expr", "ops", "parse evaluate sympy_bridge loops", "differentiate", "simplify", "show", "schedule render",
+    "errors", "dims", "expr", "ops", "linalg parse evaluate sympy_bridge loops", "differentiate", "simplify", "show", "schedule render",
     "run", "pipeline", "nn optim", "train", "interop", "", "cli bench", "__main__",
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in (rooms.split() or [""])}

@@ -20,6 +20,7 @@ __all__ = ["active_nodes", "pull_back", "rule_entries"]
 
 _FILES = {
     "elementwise": "elementwise*.py", "reduce": "reduce.py", "composite": "reduce.py", "contract": "linear.py", "movement": "movement.py",
+    "matrix": "linalg.py",
 }  # fmt: skip
 
 

@@ -278,7 +278,25 @@ def _scatter_add(node: Expr, stacks: Sequence[Expr | None], lead: Shape) -> Expr
     return do("scatter_add", _only(stacks), *node.args[1:], axes=node.params["axes"], shape=lead + node.params["shape"])
 
 
+def _solve(node: Expr, stacks: Sequence[Expr | None], lead: Shape) -> Expr:
+    """Right-hand sides of one matrix are columns of one more; else the leading axes broadcast."""
+    (a, b), (of_a, of_b), vector = node.args, stacks, node.params["vector"]
+    if of_a is None and of_b is not None and vector and a.ndim == 2:
+        columns = reshape_to(of_b, (dims.total(lead), node.shape[-1]))
+        solved = apply(node.op, a, _turned(columns), **{**node.params, "vector": False})
+        return reshape_to(_turned(solved), lead + node.shape)
+    rank = node.ndim if not vector else node.ndim + 1  # of a matrix with the node's stack
+    first = a if of_a is None else _with_rank(of_a, rank, lead)
+    second = b if of_b is None else _with_rank(of_b, node.ndim, lead)
+    return apply(node.op, first, second, **node.params)
+
+
+def _turned(x: Expr) -> Expr:
+    return do("transpose", x, axes=(-1, -2))
+
+
 _RULES: dict[str, Callable[[Expr, Sequence[Expr | None], Shape], Expr]] = {
+    "solve": _solve, "solve_triangular": _solve,
     "contract": _contract, "reshape": _reshape, "transpose": _transpose, "broadcast_to": _broadcast_to, "slice": _slice,
     "pad": _pad, "concatenate": _concatenate, "gather": _gather, "scatter_add": _scatter_add,
 }  # fmt: skip

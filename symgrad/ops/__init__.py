@@ -6,6 +6,7 @@
     movement, shape         the same elements elsewhere: reshape, slice, pad, concatenate, gather, …
     reduce                  sum, max, softmax, norm, …
     linear                  the contraction: dot, matmul, einsum, …
+    linalg                  inverse, determinant, linear systems, Cholesky factor, trace
     functions               what is built from them, NumPy's other names, and the tables of methods
 
 Importing this package registers every record and fills the tables of methods of :class:`~symgrad.expr.Expr`.
@@ -19,6 +20,9 @@ from symgrad.ops.elementwise_activations import *  # noqa: F403
 from symgrad.ops.elementwise_functions import *  # noqa: F403
 from symgrad.ops.functions import *  # noqa: F403
 from symgrad.ops.indexing import *  # noqa: F403
+from symgrad.ops.linalg import trace as trace
+from symgrad.ops.linalg import tril as tril
+from symgrad.ops.linalg import triu as triu
 from symgrad.ops.linear import *  # noqa: F403
 from symgrad.ops.reduce import *  # noqa: F403
 from symgrad.ops.shape import *  # noqa: F403
@@ -31,4 +35,5 @@ __all__ = sorted(  # noqa: PLE0605
         for name in module.__all__
     }
     - _INTERNAL
+    | {"trace", "tril", "triu"}
 )

@@ -13,11 +13,11 @@ from symgrad.errors import ShapeError
 from symgrad.expr import _ARRAY_FUNCTIONS as ARRAY_FUNCTIONS
 from symgrad.expr import METHODS, Expr, ExprLike, apply, as_expr, constant
 from symgrad.ops.movement import ARANGE, BROADCAST_TO, CONCATENATE, DIAGONAL, EMBED_DIAGONAL, EYE, PAD, TRANSPOSE, do, flip_axis, reshape_to
-from symgrad.ops.reduce import negative_axes, negative_axis, sum
+from symgrad.ops.reduce import negative_axes, negative_axis
 
 __all__ = [
     "arange", "broadcast_arrays", "broadcast_to", "concatenate", "diagonal", "expand_dims", "eye", "flip", "moveaxis", "pad",
-    "ravel", "reshape", "squeeze", "stack", "swapaxes", "trace", "transpose",
+    "ravel", "reshape", "squeeze", "stack", "swapaxes", "transpose",
 ]
 
 
@@ -282,16 +282,6 @@ def diagonal(x: ExprLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Ex
     return apply(DIAGONAL, transpose(x, order), offset=int(offset))
 
 
-def trace(x: ExprLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Expr:
-    """The sum of a diagonal.
-
-    >>> import symgrad as sg
-    >>> sg.trace(sg.symbol("A", ("n", "n"))).shape
-    ()
-    """
-    return sum(diagonal(x, offset, axis1, axis2), axis=-1)
-
-
 def _vstack(parts: Sequence[ExprLike]) -> Expr:
     return concatenate([x if x.ndim > 1 else reshape(x, (1, -1)) for x in map(as_expr, parts)], 0)
 
@@ -305,6 +295,6 @@ METHODS.update(reshape=reshape, transpose=transpose)
 ARRAY_FUNCTIONS.update({
     np.reshape: reshape, np.ravel: ravel, np.transpose: transpose, np.swapaxes: swapaxes, np.moveaxis: moveaxis,
     np.broadcast_to: broadcast_to, np.broadcast_arrays: broadcast_arrays, np.expand_dims: expand_dims, np.squeeze: squeeze,
-    np.flip: flip, np.concatenate: concatenate, np.stack: stack, np.pad: pad, np.diagonal: diagonal, np.trace: trace,
+    np.flip: flip, np.concatenate: concatenate, np.stack: stack, np.pad: pad, np.diagonal: diagonal,
     np.vstack: _vstack, np.hstack: _hstack,
 })

@@ -11,7 +11,7 @@ from symgrad.dims import Dim
 from symgrad.expr import Expr, topological
 from symgrad.loops import Program
 from symgrad.schedule.batch import BatchPlan, contract_letters, find_batch
-from symgrad.schedule.groups import ASSEMBLED, LEAVES, VIEWS
+from symgrad.schedule.groups import ASSEMBLED, LEAVES, SOLVERS, VIEWS
 from symgrad.schedule.matrices import read_as_matrices
 from symgrad.schedule.writer import WIDE_BYTES, Writer
 
@@ -118,7 +118,8 @@ def describe(writer: Writer) -> list[str]:
     lines = []
     for group in writer.groups:
         what = ", ".join(dict.fromkeys(m.op.name for m in group.members))
-        way = "BLAS" if group.gemm else "parts" if group.members[0].op.name in ASSEMBLED else "nest"
+        name = group.members[0].op.name
+        way = "BLAS" if group.gemm else "factors" if name in SOLVERS else "parts" if name in ASSEMBLED else "nest"
         if group.section % 2:
             way = f"tile ({writer.lanes} lanes, {writer.chunk} samples)" + (", summed over the batch" if group.crossing else "")
             way += ", lanes along the last axis" if group.outer else ""

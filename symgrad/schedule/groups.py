@@ -3,8 +3,8 @@
 A *compute* node (elementwise, reduction, contraction, gather) belongs to exactly one group: the nodes of a
 group share their iteration space, and read one another at the same index only, so that values stay in
 registers. Whatever else crosses from group to group goes through a buffer. *Views* (transpose, slice, …)
-are index arithmetic and belong to nobody; *assembled* nodes (pad, concatenate, …) are written part by part,
-each in a nest of its own.
+are index arithmetic and belong to nobody; *assembled* nodes (pad, concatenate, …, and linear algebra) are
+written part by part, each in nests of its own.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from symgrad.expr import SYMBOL, Expr, topological
 from symgrad.schedule.batch import BatchPlan
 from symgrad.schedule.matrices import Update
 
-__all__ = ["ASSEMBLED", "REDUCERS", "VIEWS", "Group", "form_groups", "is_plain_reshape"]
+__all__ = ["ASSEMBLED", "REDUCERS", "SOLVERS", "VIEWS", "Group", "form_groups", "is_plain_reshape"]
 
 VIEWS = frozenset({"transpose", "broadcast_to", "slice", "reshape", "diagonal"})
 LEAVES = frozenset({"constant", "symbol", "arange", "eye", "size"})
-ASSEMBLED = frozenset({"pad", "concatenate", "scatter_add", "embed_diagonal", "cumsum"})
+SOLVERS = frozenset({"inv", "solve", "solve_triangular", "det", "logdet", "signdet", "cholesky"})
+ASSEMBLED = frozenset({"pad", "concatenate", "scatter_add", "embed_diagonal", "cumsum"}) | SOLVERS
 REDUCERS = frozenset({"sum", "prod", "max", "min", "argmax", "argmin"})
 
 

@@ -32,6 +32,7 @@ class Values(Allocation):
         # state of the emission
         self.memo: list[dict[tuple[Expr, Indices], Scalar]] = [{}]  # a dict for each open block
         self.places: list[dict[tuple[Expr, Indices, int], Index]] = [{}]  # positions read from data, likewise
+        self.factors: list[dict[Expr, Any]] = [{}]  # matrices that were factored, likewise
         self.group: Group | None = None
         self.lane: Value | None = None  # the variable that the lanes run along
         self.mask: Value | None = None
@@ -46,11 +47,13 @@ class Values(Allocation):
     def scope(self) -> Iterator[None]:
         self.memo.append({})
         self.places.append({})
+        self.factors.append({})
         try:
             yield
         finally:
             self.memo.pop()
             self.places.pop()
+            self.factors.pop()
 
     def address(self, node: Expr, storage: Storage, idx: Indices) -> Index:
         flat = Index()

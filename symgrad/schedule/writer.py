@@ -10,8 +10,9 @@ from symgrad.expr import SYMBOL, Expr, topological
 from symgrad.loops import Fill, Index, Program, Value
 from symgrad.schedule.assemble import emit_assembled
 from symgrad.schedule.gemm import emit_gemm
-from symgrad.schedule.groups import ASSEMBLED, LEAVES, REDUCERS, VIEWS, Group
+from symgrad.schedule.groups import ASSEMBLED, LEAVES, REDUCERS, SOLVERS, VIEWS, Group
 from symgrad.schedule.packing import pack_rows
+from symgrad.schedule.solvers import emit_solver
 from symgrad.schedule.storage import Storage, row_major
 from symgrad.schedule.threads import Threads
 from symgrad.schedule.values import Indices, Scalar
@@ -87,6 +88,8 @@ class Writer(Threads):
         (first, *_) = group.members
         if group.gemm:
             emit_gemm(self, first)
+        elif first.op.name in SOLVERS:
+            emit_solver(self, first)
         elif first.op.name in ASSEMBLED:
             emit_assembled(self, first)
         else:
