@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +13,7 @@ import numpy as np
 import pytest
 
 from symgrad import bench
-from symgrad.bench import measure, moons, peak, peers, report
+from symgrad.bench import measure, moons, peak, peers, report, worker
 from symgrad.bench.command import bench as command
 from symgrad.bench.records import Bar, Case, CaseResult, Contestant, Timing, Workload, at_most, at_most_seconds, share_of_peak
 from symgrad.bench.worker import Local, Refusal, Remote
@@ -113,43 +110,15 @@ def test_a_worker_is_a_contestant_in_its_own_process(capfd):
     assert worker.process.returncode == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="the system does not stop processes")
-def test_a_worker_is_stopped_between_its_turns():
-    worker = Remote(moons.__name__, "numpy", 1)
-    try:
-        for _ in range(2):
-            with pytest.raises(Refusal):
-                worker.build(Case("case"))  # any question: it has no parameters
-            deadline = time.monotonic() + 60
-            while (found := os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOHANG)) is None:
-                assert time.monotonic() < deadline, "it still runs"
-            assert found.si_status == signal.SIGSTOP
-    finally:
-        worker.close()
-    assert worker.process.returncode == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process does not hear of its parent's end")
-def test_a_stopped_worker_ends_with_its_parent():
-    program = """if True:
-        import signal
-        from symgrad.bench.worker import Refusal, Remote
-        worker = Remote("symgrad.bench.moons", "numpy", 1)
-        try:
-            worker.turn(1)  # it has built nothing
-        except Refusal:
-            print(worker.process.pid, flush=True)
-            signal.pause()
-    """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout
-        worker = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 60
-    with suppress(FileNotFoundError, ProcessLookupError):  # it is gone
-        while "State:\tZ" not in Path(f"/proc/{worker}/status").read_text():
-            assert time.monotonic() < deadline, "it is still there"
-            time.sleep(0.01)
+@pytest.mark.parametrize(("spinning", "slept"), [(0.0, 1), (0.03, 16), (1e9, 100)])
+def test_a_turn_ends_when_the_pools_sleep(monkeypatch, spinning, slept):
+    """A pool that waits actively for so many seconds more, on a clock of its own; one that always does is not waited for."""
+    now = [0.0]
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(worker.time, "process_time", lambda: min(now[0], spinning))
+    monkeypatch.setattr(worker.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    worker.settle()
+    assert now[0] == pytest.approx(slept * worker.QUIET)
 
 
 def test_a_worker_that_ends_is_a_refusal(tmp_path, monkeypatch):

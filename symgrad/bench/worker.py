@@ -2,18 +2,16 @@
 
 Libraries bring thread pools that disturb each other, and settings that count for a whole process. So every contestant has
 a process of its own, and affinity to as many cores as the case has threads: the one limit that all of them respect.
-Between their turns they are stopped: a pool that has done its part waits actively, some for tens of milliseconds, on the
-cores of whoever is next.
+Between their turns they wait at the pipe. A pool that has done its part waits actively, some for tens of milliseconds:
+so a turn ends when that is over, or it would take a core from whoever is next.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import time
@@ -25,15 +23,12 @@ from typing import Any, BinaryIO
 
 from symgrad.bench.records import Case, Contestant
 
-__all__ = ["Local", "Refusal", "Remote", "cores"]
+__all__ = ["Local", "Refusal", "Remote", "cores", "settle"]
 
 Maker = Callable[[Case], Contestant]
 
-
-# what stops a process between its turns, where the system has it
-PAUSE: int | None = getattr(signal, "SIGSTOP", None)
-RESUME: int | None = getattr(signal, "SIGCONT", None)
-PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+PATIENCE = 0.2  # seconds that a contestant's threads are given to settle
+QUIET = 0.002  # so long they must have done next to nothing
 
 
 class Refusal(Exception):
@@ -123,7 +118,6 @@ class Remote:
     def close(self) -> None:
         """Ends the process."""
         assert self.process.stdin and self.process.stdout
-        self._signal(RESUME)
         with suppress(BrokenPipeError):  # it has ended by itself; what could not be sent is lost with it
             self.process.stdin.close()
         self.process.wait()
@@ -131,21 +125,14 @@ class Remote:
 
     def _ask(self, what: str, value: Any) -> Any:
         assert self.process.stdin and self.process.stdout
-        self._signal(RESUME)
         try:
             _send(self.process.stdin, (what, value))
             answered, answer = pickle.load(self.process.stdout)
         except (EOFError, BrokenPipeError):
             raise Refusal(f"its process ended, status {self.process.wait()}") from None
-        self._signal(PAUSE)
         if not answered:
             raise Refusal(answer)
         return answer
-
-
-    def _signal(self, number: int | None) -> None:
-        if number is not None:
-            self.process.send_signal(number)  # does nothing where the process is known to have ended
 
 
 def _send(pipe: BinaryIO | Any, message: Any) -> None:
@@ -161,7 +148,6 @@ def makers(module: str) -> Mapping[str, Maker]:
 
 def serve(module: str, name: str, pinned: str) -> None:
     """Answers questions from standard input until it ends. What libraries print goes to standard error."""
-    _end_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     if pinned:
@@ -176,10 +162,15 @@ def serve(module: str, name: str, pinned: str) -> None:
             answer = True, getattr(local, what)(value)
         except Exception as error:  # whatever a library raises is an answer: the others go on
             answer = False, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        settle()
         _send(answers, answer)
 
 
-def _end_with_parent() -> None:
-    """Has the system end this process when its parent is killed: a process that is stopped does not see its input end."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+def settle() -> None:
+    """Waits until this process's threads sleep."""
+    end = time.perf_counter() + PATIENCE
+    while time.perf_counter() < end:
+        before = time.process_time()
+        time.sleep(QUIET)
+        if time.process_time() - before < QUIET / 4:
+            return
