@@ -107,15 +107,15 @@ def test_small_shared_parts_are_repeated() -> None:
 def test_large_shared_parts_stand_in_front() -> None:
     h = sg.tanh(X @ W1 + b1)
     assert str((h * h).sum() * sg.exp(h).sum() + sg.log(1 + h * h).sum() + (h @ W2).sum()) == (
-        "h1 = tanh(X @ W1 + b1)\nsum(h1 * h1)*sum(exp(h1)) + sum(log(1 + h1 * h1)) + sum(h1 @ W2)"
+        "H1 = tanh(X @ W1 + b1)\nsum(H1 * H1)*sum(exp(H1)) + sum(log(1 + H1 * H1)) + sum(H1 @ W2)"
     )
 
 
 def test_letters_of_the_user_are_not_taken() -> None:
-    h1 = sg.symbol("h1", 16)
-    big = sg.tanh(X @ W1 + h1)
+    H1 = sg.symbol("H1", 16)
+    big = sg.tanh(X @ W1 + H1)
     shown = str((big * big).sum() * sg.exp(big).sum() + sg.log(1 + big * big).sum() + (big @ W2).sum())
-    assert shown.startswith("t1 = tanh(X @ W1 + h1)\n")
+    assert shown.startswith("A1 = tanh(X @ W1 + H1)\n")
 
 
 def test_named_parts_stand_under_their_names() -> None:
@@ -137,7 +137,8 @@ def test_formulas_share_what_they_share() -> None:
     loss = ((h @ W2)[:, 0] ** 2).mean()
     gradients = Formulas(sg.grad(loss, {"W1": W1, "b1": b1, "W2": W2}))
     lines = str(gradients).splitlines()
-    assert lines[0] == "h1 = tanh(X @ W1 + b1)"
+    assert lines[0] == "H1 = tanh(X @ W1 + b1)"
+    assert [line.split(" = ")[0] for line in lines if "δ" in line.split(" = ")[0]] == ["δ2", "δ1"]
     assert [line.split(" = ")[0] for line in lines if line.startswith("dL")] == ["dL/dW1", "dL/db1", "dL/dW2"]
     assert len(str(gradients)) < 420
     assert Formulas({"a": x * y}, of="").__str__() == "a ← x*y"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from symgrad.expr import Expr
-from symgrad.show.latex import BRACKETS, aligned, glyphs, latex_layout, latex_name
-from symgrad.show.layout import Script
+from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name
+from symgrad.show.layout import Layout, Script
 from symgrad.show.text import text_layout
 
 __all__ = ["Formulas"]
@@ -30,16 +30,22 @@ class Formulas(dict[str, Expr]):
         self.of = of
 
     def __str__(self) -> str:
-        script = Script(list(self.values()), text_layout, reserved=() if self.of else self)
+        script = self._script(text_layout)
         lines = [f"{script.names[d]} = {script.write(d)}" for d in script.definitions]
         heads = {name: f"{name} =" if self.of is None else f"d{self.of}/d{name} =" if self.of else f"{name} ←" for name in self}
         return "\n".join([*lines, *(f"{heads[name]} {script.write(e, whole=False)}" for name, e in self.items())])
 
     __repr__ = __str__
 
+    def _script(self, layout: Callable[[Expr], Layout], brackets: tuple[str, str] = ("(", ")")) -> Script:
+        """The formulas in a notation; in both the same parts have the same names. In updates ``W1`` stands on the right, too."""
+        reserved = () if self.of else self
+        updates = self.of == ""
+        return Script(list(self.values()), layout, brackets, binding=text_layout, reserved=reserved, heads=self, updates=updates)
+
     def latex(self) -> str:
         """The lines as LaTeX, aligned, without delimiters."""
-        script = Script(list(self.values()), latex_layout, BRACKETS, reserved=() if self.of else self, measure=glyphs)
+        script = self._script(latex_layout, BRACKETS)
         lines = [(latex_name(script.names[d]), script.write(d, latex_name), "=") for d in script.definitions]
         for name, e in self.items():
             above, below = (self.of, name) if self.of is not None else (part[1:] for part in name.split("/", 1))

@@ -8,12 +8,12 @@ what is written stays linear in the number of nodes: what is shared and long get
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
 from symgrad import dims
 from symgrad.expr import Expr, free_symbols
+from symgrad.show.names import call_parts, is_affine, is_hidden, senders
 
 __all__ = [
     "ANY", "ATOM", "Alternative", "CALL", "COMPARISON", "LOGIC_AND", "LOGIC_OR", "NEGATION", "POSTFIX", "POWER", "PRODUCT", "SUM",
@@ -23,6 +23,7 @@ __all__ = [
 
 # binding strengths
 ANY, LOGIC_OR, LOGIC_AND, COMPARISON, SUM, PRODUCT, NEGATION, POWER, POSTFIX, CALL, ATOM = 0, 20, 30, 50, 60, 70, 80, 90, 95, 100, 1000
+
 
 class Alternative(NamedTuple):
     """Two readings of a part: ``named`` if it has a name of its own, ``plain`` if it is written out (``\\tanh^{2}``)."""
@@ -39,13 +40,18 @@ Layout = tuple[int, list[Piece]]
 SHORT = 100  # characters of a formula that a reader takes in as one
 SAVED = 14  # characters that a name must save
 LEAST = 11  # characters that get a name
+LEAST_SUMS = 7  # of a layer's sums
+LONG = 160  # characters from which on parts get names that are used only once,
+LINE = 72  # where a line would be longer than this,
+LEAST_CUT = 24  # and the part than this
 
 
 class Script:
     """Formulas written in one notation, their shared parts named once.
 
-    ``roots`` the expressions, ``layout`` the notation's reading of one node, ``brackets`` its parentheses,
-    ``measure`` how much a reader sees of a piece.
+    ``roots`` the expressions, ``layout`` the notation's reading of one node, ``brackets`` its parentheses; ``binding`` the
+    reading that decides what gets a name (the notation's own by default), so that two notations name the same parts.
+    ``heads``: name → derivative, or next value with ``updates``, where the formulas are that; ``reserved``: names that parts must not get.
     ``definitions`` the named parts, in order; ``names`` what each is called; :meth:`write` gives one formula.
     """
 
@@ -54,82 +60,51 @@ class Script:
         roots: Sequence[Expr],
         layout: Callable[[Expr], Layout],
         brackets: tuple[str, str] = ("(", ")"),
+        *,
+        binding: Callable[[Expr], Layout] | None = None,
+        heads: Mapping[str, Expr] | None = None,
+        updates: bool = False,
         reserved: Iterable[str] = (),
         short: int = SHORT,
         check: bool = True,
-        measure: Callable[[str], int] = len,
     ) -> None:
-        self.layout, self.brackets, self.measure = layout, brackets, measure
-        self.pieces: dict[Expr, Layout] = {}
-        order = self._read(roots)
-        self.taken = {n.params["name"] for n in order if n.op.name == "symbol"} | set(reserved)
-        self.taken |= {name for n in order for d in n.shape for name in dims.names(d)}
+        self.layout, self.brackets = layout, brackets
         if check:
             free_symbols(*roots)
-        self.names: dict[Expr, str] = {}
-        self.definitions: list[Expr] = []
-        self._bind(order, roots, short)
-
-    def _read(self, roots: Sequence[Expr]) -> list[Expr]:
-        """The nodes that are written, parts first, and how each reads."""
-        order: list[Expr] = []
-        stack: list[tuple[Expr, bool]] = [(seen(r), False) for r in reversed(roots)]
-        while stack:
-            node, ready = stack.pop()
-            if ready:
-                order.append(node)
-            elif node not in self.pieces:
-                self.pieces[node] = self.layout(node)
-                stack.append((node, True))
-                stack.extend((part, False) for p in reversed(self.pieces[node][1]) for part in _parts(p))
-        return order
-
-    def _bind(self, order: list[Expr], roots: Sequence[Expr], short: int) -> None:
         roots = [seen(r) for r in roots]
-        uses: dict[Expr, int] = dict.fromkeys(order, 0)
-        for root in roots:
-            uses[root] += 1
-        plain: dict[Expr, int] = {}  # characters with everything written out, named nodes apart
-        for node in order:
-            children = [part for p in self.pieces[node][1] for part in _parts(p)]
-            for child in children:
-                uses[child] += 1
-            size = sum(self.measure(p) if isinstance(p, str) else plain[seen(p[0])] for p in self.pieces[node][1])
-            plain[node] = min(size, 10**9) if node.op.name != "named" else len(node.name)
-        share = max((plain[r] for r in roots), default=0) > short or (len(roots) > 1 and sum(plain[r] for r in roots) > short)
-        bound: list[Expr] = []
-        size_bound: dict[Expr, int] = {}
-        for node in order:
-            size = sum(self.measure(p) if isinstance(p, str) else size_bound[seen(p[0])] for p in self.pieces[node][1])
-            if node.op.name == "named":
-                bound.append(node)
-                size = len(node.name)
-            elif share and uses[node] > 1 and node.args and size >= LEAST and (uses[node] - 1) * (size - 2) >= SAVED:
-                bound.append(node)
-                size = 2
-            size_bound[node] = size
-        self._name(bound)
-
-    def _name(self, bound: list[Expr]) -> None:
-        numbered: dict[str, int] = {}  # how many nodes of a name there were
-        for node in bound:
-            if node.op.name == "named":
-                name, count = node.name, numbered.get(node.name, 1)
-                while name in self.taken:
-                    count += 1
-                    name = f"{node.name}_{count}"
-                numbered[node.name] = count
-                self.taken.add(name)
-                self.names[node] = name
-        letter = next((c for c in "htuvqr" if not any(re.fullmatch(rf"{c}_?\d*", t) for t in self.taken)), "h_")
-        count = 0
-        for node in bound:
-            if node not in self.names:
-                count += 1
-                while f"{letter}{count}" in self.taken:
-                    count += 1
-                self.names[node] = f"{letter}{count}"
+        pieces: dict[Expr, Layout] = {}
+        order = _read(roots, binding or layout, pieces)
+        place = {node: k for k, node in enumerate(order)}
+        heads = {name: seen(e) for name, e in (heads or {}).items()}
+        sent = {d for e in heads.values() for d in senders(e, place)}
+        bound = _bound(order, pieces, roots, short, sent)
+        taken = {n.params["name"] for n in order if n.op.name == "symbol"} | set(reserved)
+        taken |= {name for n in order for d in n.shape for name in dims.names(d)}
+        self.names = call_parts(bound, taken, heads, place, updates)
         self.definitions = bound
+        self.pieces = pieces
+        if binding is not None and binding is not layout:
+            self.pieces = {}
+            _read([*roots, *bound], layout, self.pieces)
+            self.definitions = self._reached(roots)
+
+    def _reached(self, roots: Sequence[Expr]) -> list[Expr]:
+        """The named parts that this notation refers to: it may read some nodes together."""
+        met: set[Expr] = set()
+        waiting = [*roots, *(d for d in self.definitions if d.op.name == "named")]
+        while waiting:
+            node = waiting.pop()
+            if node in met:
+                continue
+            met.add(node)
+            pieces = list(self.pieces[node][1])
+            while pieces:
+                piece = pieces.pop()
+                if isinstance(piece, Alternative):
+                    pieces.extend(piece.named if piece.node in self.names else piece.plain)
+                elif not isinstance(piece, str):
+                    waiting.append(seen(piece[0]))
+        return [d for d in self.definitions if d in met]
 
     def write(self, root: Expr, spell: Callable[[str], str] = str, whole: bool = True) -> str:
         """One formula; ``spell`` writes a name in the notation. ``whole``: write out a root that has a name."""
@@ -151,6 +126,13 @@ class Script:
                 parts.append(spell(self.names[node]))
                 continue
             strength, pieces = self.pieces[node]
+            if len(pieces) == 1 and not isinstance(pieces[0], str):
+                only = pieces[0]
+                if not isinstance(only, Alternative):  # it reads as its part does
+                    stack.append((only[0], least))
+                    continue
+                if only.node in self.names:
+                    strength = POSTFIX
             if strength < least:
                 stack.append(closing)
                 stack.extend(reversed(pieces))
@@ -160,13 +142,95 @@ class Script:
         return "".join(parts)
 
 
+def _read(roots: Sequence[Expr], layout: Callable[[Expr], Layout], pieces: dict[Expr, Layout]) -> list[Expr]:
+    """The nodes that are written, parts first; ``pieces`` receives how each reads."""
+    order: list[Expr] = []
+    stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(roots)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif node not in pieces:
+            pieces[node] = layout(node)
+            stack.append((node, True))
+            stack.extend((part, False) for p in reversed(pieces[node][1]) for part in _parts(p))
+    return order
+
+
+def _bound(order: Sequence[Expr], pieces: Mapping[Expr, Layout], roots: Sequence[Expr], short: int, sent: Collection[Expr]) -> list[Expr]:
+    """The parts that get a name: named nodes; in a long formula what is shared, a network's layers, and what makes lines too long.
+
+    ``sent``: what gradients are made of, which gets a name even if only one uses it.
+    """
+    uses: dict[Expr, int] = dict.fromkeys(order, 0)
+    for root in roots:
+        uses[root] += 1
+    plain: dict[Expr, int] = {}  # characters with everything written out, named nodes apart
+    for node in order:
+        for p in pieces[node][1]:
+            for child in _parts(p):
+                uses[child] += 1
+        size = sum(len(p) if isinstance(p, str) else plain[seen(p[0])] for p in pieces[node][1])
+        plain[node] = min(size, 10**9) if node.op.name != "named" else len(node.name)
+    whole = sum(plain[r] for r in roots)
+    bound: dict[Expr, None] = {}
+    size_bound: dict[Expr, int] = {}
+    for node in order:
+        if whole > LONG:
+            _shorten(node, pieces[node][1], size_bound, bound)
+        size = sum(len(p) if isinstance(p, str) else size_bound[seen(p[0])] for p in pieces[node][1])
+        if node.op.name == "named":
+            bound[node] = None
+            size = len(node.name)
+        elif whole > short and node.args and (_worth_a_name(node, uses[node], size) or (node in sent and size >= LEAST)):
+            bound[node] = None
+            size = 2
+        size_bound[node] = size
+    return [n for n in order if n in bound]
+
+
+def _worth_a_name(node: Expr, uses: int, size: int) -> bool:
+    if is_hidden(node):
+        return True
+    if is_affine(node):
+        return uses > 1 and size >= LEAST_SUMS
+    return uses > 1 and size >= LEAST and (uses - 1) * (size - 2) >= SAVED
+
+
+_ADDED = frozenset({"add", "sub"})
+
+
+def _shorten(node: Expr, pieces: Sequence[Piece], sizes: dict[Expr, int], bound: dict[Expr, None]) -> None:
+    """Names for the longest parts of a line that is too long. The terms of a sum may fill several lines."""
+    parts = list(dict.fromkeys(part for p in pieces for part in _parts(p)))
+    if node.op.name in _ADDED:
+        parts = []  # its terms have been shortened themselves
+    parts = [p for p in parts if p.args and p not in bound]
+    total = sum(len(p) if isinstance(p, str) else sizes[seen(p[0])] for p in pieces)
+    for part in sorted(parts, key=lambda p: -sizes[p]):
+        if total <= LINE or sizes[part] < LEAST_CUT:
+            break
+        bound[part] = None
+        total -= sizes[part] - 2
+        sizes[part] = 2
+
+
 def _parts(piece: Piece) -> list[Expr]:
     """The expressions in a piece."""
     if isinstance(piece, str):
         return []
-    if isinstance(piece, Alternative):
-        return [piece.node, *(p[0] for p in piece.named if not isinstance(p, str) and p[0] is not piece.node)]
-    return [seen(piece[0])]
+    if not isinstance(piece, Alternative):
+        return [seen(piece[0])]
+    found: dict[Expr, None] = {}
+    waiting: list[Piece] = [piece]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, Alternative):
+            found[seen(inner.node)] = None
+            waiting.extend((*inner.named, *inner.plain))
+        elif not isinstance(inner, str):
+            found[seen(inner[0])] = None
+    return list(found)
 
 
 # --- questions that both notations ask ---------------------------------------------------------------

@@ -1,7 +1,7 @@
 """TEXT: an expression as a person would write it, in the grammar that ``sg.parse`` reads.
 
 Parentheses stand only where they must, minus signs and ``.T`` where a person would put them, and parts
-that a long formula shares stand on lines of their own in front (``h1 = …``).
+that a long formula shares stand on lines of their own in front, by names that tell what they are (``H1 = …``).
 
 >>> import symgrad as sg
 >>> w, x, b = sg.symbols("w x b")
@@ -20,6 +20,7 @@ import numpy as np
 
 from symgrad import dims
 from symgrad.expr import METHODS, Expr
+from symgrad.show.constants import known
 from symgrad.show.layout import (
     ANY,
     ATOM,
@@ -118,6 +119,9 @@ def _constant(e: Expr) -> Layout:
     value = e.params["value"]
     if e.shape:
         return CALL, [_array(value)]
+    name = known(abs(value)) if e.kind == "real" else None
+    if name is not None:
+        return (PRODUCT if name.quotient else NEGATION if value < 0 else CALL), [f"-{name.text}" if value < 0 else name.text]
     return (NEGATION if leads_negative(e) else CALL), [number(value)]
 
 
