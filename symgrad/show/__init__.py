@@ -4,14 +4,20 @@
     text      as a person would type it, in the grammar of ``sg.parse``
     latex     as it stands in a paper
     formulas  several by name, one a line
+    labels    each node's formula, in which long parts stand as something shorter
     point     the value and gradient of every node at a point
+    draw      the graph: ``graph`` (boxes and arrows, ``layers``), written by ``dot``, ``mermaid``, ``outline``; ``themes``, ``unicode``
+    plot      curves and planes: points by ``sampling``, shown by ``picture``
 """
 
 from __future__ import annotations
 
+from symgrad.show.draw import Drawing, draw
 from symgrad.show.formulas import Formulas
 from symgrad.show.latex import latex
+from symgrad.show.picture import Picture
+from symgrad.show.plot import plot
 from symgrad.show.point import Point, at
 from symgrad.show.text import text
 
-__all__ = ["Formulas", "Point", "at", "latex", "text"]
+__all__ = ["Drawing", "Formulas", "Picture", "Point", "at", "draw", "latex", "plot", "text"]

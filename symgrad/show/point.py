@@ -14,8 +14,7 @@ from symgrad.differentiate import grad
 from symgrad.errors import ShapeError
 from symgrad.evaluate import evaluate
 from symgrad.expr import Array, Expr, as_expr, free_symbols, topological
-from symgrad.show.layout import ATOM, Alternative, seen
-from symgrad.show.text import text_layout
+from symgrad.show.labels import labels
 
 __all__ = ["Point", "at"]
 
@@ -52,7 +51,8 @@ def at(expr: Any, values: Mapping[Any, Any] | None = None, /, **named: Any) -> P
 
 
 class Point:
-    """What :func:`at` returns. ``expr``: the expression; ``nodes``: its nodes but constants, operands first.
+    """What :func:`at` returns. ``expr``: the expression; ``nodes``: its nodes but constants, operands first; ``inputs``: the point,
+    symbol → number or array; ``values``, ``gradients``: node → array.
 
     Prints as a table, in a notebook as an HTML one.
     """
@@ -60,15 +60,15 @@ class Point:
     def __init__(self, expr: Expr, values: Mapping[Expr, Any]) -> None:
         self.expr = expr
         self.nodes = [n for n in topological(expr) if n.op.name != "constant"] or [expr]
-        self._given = dict(values)
-        self._values = dict(zip(self.nodes, evaluate(self.nodes, self._given), strict=True))
+        self.inputs = dict(values)
+        self.values = dict(zip(self.nodes, evaluate(self.nodes, self.inputs), strict=True))
 
     def value(self, node: Any = None) -> Any:
         """The value of a node, a float for a scalar; of the expression itself without one.
 
         ``node``: an expression that occurs in this one, or the name of a symbol or named node. Raises ``ValueError`` for others.
         """
-        return _plain(self._values[self._node(node)])
+        return _plain(self.values[self._node(node)])
 
     def grad(self, node: Any) -> Any:
         """The derivative of the expression with respect to a node (see :meth:`value`).
@@ -81,14 +81,14 @@ class Point:
             raise ShapeError(f"the expression has shape {shape}, only a scalar has a gradient: take a sum, or use sg.jacobian")
         if wanted.kind != "real":
             raise TypeError(f"a derivative with respect to {wanted.kind} values does not exist")
-        return _plain(self._grads[wanted])
+        return _plain(self.gradients[wanted])
 
     @cached_property
-    def _grads(self) -> dict[Expr, Array]:
+    def gradients(self) -> dict[Expr, Array]:
         real = [n for n in self.nodes if n.kind == "real"]
         if self.expr.shape != () or self.expr.kind != "real" or not real:
             return {}
-        return dict(zip(real, evaluate(grad(self.expr, real, simplify=False), self._given), strict=True))
+        return dict(zip(real, evaluate(grad(self.expr, real, simplify=False), self.inputs), strict=True))
 
     def _node(self, node: Any) -> Expr:
         if node is None:
@@ -100,7 +100,7 @@ class Point:
                 raise ValueError(f"nothing is named {node!r} here; named are {', '.join(names) or 'none'}")
             return found[-1]
         wanted = as_expr(node)
-        if wanted not in self._values:
+        if wanted not in self.values:
             raise ValueError(f"the {wanted.op.name} node of shape {dims.format_shape(wanted.shape)} does not occur in the expression")
         return wanted
 
@@ -110,8 +110,8 @@ class Point:
         rows = [("", "node", "value", "gradient")]
         labels = _labels(self.nodes)
         for k, node in enumerate(self.nodes, 1):
-            gradient = _written(self._grads[node]) if node in self._grads else ""
-            rows.append((f"#{k}", labels[node], _written(self._values[node]), gradient))
+            gradient = _written(self.gradients[node]) if node in self.gradients else ""
+            rows.append((f"#{k}", labels[node], _written(self.values[node]), gradient))
         return rows
 
     def __str__(self) -> str:
@@ -149,19 +149,4 @@ def _written(value: Array) -> str:
 def _labels(nodes: list[Expr]) -> dict[Expr, str]:
     """Each node's formula; a part of it that would be long stands as the number of its row."""
     row = {node: k for k, node in enumerate(nodes, 1)}
-    labels: dict[Expr, str] = {}
-    inside: dict[Expr, tuple[str, int]] = {}  # how a node is written as a part, and how strongly that binds
-    for node in topological(*nodes):
-        strength, pieces = text_layout(node)
-        if node.op.name == "named":
-            strength, pieces = ATOM, [node.name]
-        written = ""
-        for piece in pieces:
-            if isinstance(piece, str):
-                written += piece
-            elif not isinstance(piece, Alternative):
-                part, binds = inside[seen(piece[0])]
-                written += f"({part})" if binds < piece[1] else part
-        labels[node] = f"{written} = {inside[node.args[0]][0]}" if node.op.name == "named" else written
-        inside[node] = (written, strength) if len(written) <= LABEL or node not in row else (f"#{row[node]}", ATOM)
-    return labels
+    return labels(topological(*nodes), lambda node, written: f"#{row[node]}" if len(written) > LABEL and node in row else None)

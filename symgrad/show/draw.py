@@ -1,0 +1,178 @@
+"""DRAW: the graph of expressions, of their gradients, and at a point; as a picture, as text for other programs, or in a terminal."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from symgrad import dims
+from symgrad.differentiate import grad
+from symgrad.errors import MissingDependencyError, ShapeError
+from symgrad.evaluate import evaluate
+from symgrad.expr import Array, Expr, as_expr, free_symbols, topological
+from symgrad.show.dot import dot
+from symgrad.show.graph import Graph, build
+from symgrad.show.mermaid import mermaid
+from symgrad.show.outline import outline
+from symgrad.show.point import Point
+from symgrad.show.themes import theme_named
+from symgrad.show.unicode import pretty
+
+__all__ = ["Drawing", "draw"]
+
+PICTURES = ("svg", "png", "pdf")
+DIRECTIONS = ("LR", "TB", "RL", "BT")
+_one_at_a_time = threading.Lock()
+DEEP = 14  # boxes on the longest path, from which on the graph goes from top to bottom
+
+
+def draw(
+    expr: Any, *, wrt: Any = None, simplify: bool = True, theme: str = "light", direction: str | None = None, limit: int | None = 80
+) -> Drawing:
+    """The graph of an expression: every node once, with its operation, formula and shape.
+
+    ``expr``: an expression; a point of one (:func:`sg.at`), which puts its value and gradient into every box; several expressions, in a
+    list or a dict with their names; or a compiled ``Function``. ``wrt``: draws the gradient's graph, too: a symbol, a name, any
+    intermediate node, a list of them, or ``True`` for all real symbols; ``simplify=False`` draws the bare chain rule.
+    ``theme``: "light" or "dark". ``direction``: "LR", "TB", "RL" or "BT"; by default from left to right, deep graphs from top to bottom.
+    ``limit``: operations that have a box of their own; in larger graphs they are folded together, and counted (``None``: never).
+    Raises ``ValueError`` for an unknown theme or direction, ``ShapeError`` for the gradient of what is no scalar.
+
+    In a notebook the result is a picture, in a terminal an outline. Layers of networks are drawn as groups.
+
+    >>> import symgrad as sg
+    >>> a, b = sg.symbols("a b")
+    >>> print(sg.draw(sg.at(sg.tanh(a*b) + b, a=0.5, b=2.0)))
+    tanh(a·b) + b  data  2.762  grad      1
+    ├─ tanh(a·b)   data 0.7616  grad      1
+    │  └─ a·b      data      1  grad   0.42
+    │     ├─ a     data    0.5  grad 0.8399
+    │     └─ b     data      2  grad   1.21
+    └─ b           data      2  grad   1.21
+    """
+    theme_named(theme)
+    if direction is not None and direction not in DIRECTIONS:
+        raise ValueError(f"a direction is one of {', '.join(DIRECTIONS)}, not {direction!r}")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 2):
+        raise ValueError(f"limit is a number of operations, at least 2, or None, not {limit!r}")
+    point = expr if isinstance(expr, Point) else None
+    results = _results(expr.expr if isinstance(expr, Point) else expr)
+    derivatives: list[tuple[str, Expr]] = []
+    if wrt is not None and wrt is not False:
+        if len(results) != 1:
+            raise ShapeError(f"draw: a gradient is of one expression, these are {len(results)}: draw their sum, or one of them")
+        results, derivatives = _with_gradient(results[0], wrt, simplify)
+    values, gradients = _numbers(point, [e for _, e in derivatives])
+    return Drawing(build(results, derivatives, values, gradients, limit), theme, direction)
+
+
+def _results(expr: Any) -> list[tuple[str, Expr]]:
+    """Expressions by name, from whatever holds them."""
+    if not isinstance(expr, Expr) and hasattr(expr, "outputs"):  # a compiled function
+        expr = expr.outputs
+    if isinstance(expr, Mapping):
+        found = [(f"{name}{inner and '.' + inner}", e) for name, item in expr.items() for inner, e in _results(item)]
+    elif isinstance(expr, Sequence) and not isinstance(expr, str):
+        found = [(f"[{k}]{inner}", e) for k, item in enumerate(expr) for inner, e in _results(item)]
+        if len(found) == 1:
+            found = [("", found[0][1])]
+    elif isinstance(expr, str):
+        raise TypeError(f"draw takes an expression, not text: sg.draw(sg.parse({expr!r}))")
+    else:
+        return [("", as_expr(expr))]
+    if not found:
+        raise ValueError("draw: there is no expression in it")
+    return found
+
+
+def _with_gradient(result: tuple[str, Expr], wrt: Any, simplify: bool) -> tuple[list[tuple[str, Expr]], list[tuple[str, Expr]]]:
+    given, expr = result
+    if expr.shape:
+        shape = dims.format_shape(expr.shape)
+        raise ShapeError(f"draw: the expression has shape {shape}, and a gradient is of a scalar: sum it first")
+    if wrt is True:
+        wrt = [s for s in free_symbols(expr) if s.kind == "real"]
+    elif isinstance(wrt, Mapping):
+        wrt = list(wrt.values())
+    elif not isinstance(wrt, Sequence) or isinstance(wrt, str):
+        wrt = [wrt]
+    taken = {n.name for n in topological(expr) if n.op.name in ("symbol", "named")}
+    own = expr.name if expr.op.name == "named" else given or next(name for name in ("L", "f", "y", "out", "") if name not in taken)
+    derivatives = []
+    for node, derivative in zip(wrt, grad(expr, wrt, simplify=simplify), strict=True):
+        below = node if isinstance(node, str) else node.name if node.op.name in ("symbol", "named") else f"({node})"
+        derivatives.append((f"d{pretty(own)}/d{pretty(below) if len(below) <= 24 else '(…)'}", derivative))
+    return [("" if expr.op.name == "named" else own, expr)], derivatives
+
+
+def _numbers(point: Point | None, derivatives: list[Expr]) -> tuple[dict[Expr, Array], dict[Expr, Array]]:
+    if point is None:
+        return {}, {}
+    more = [n for n in topological(*derivatives) if n not in point.values]
+    computed = evaluate(more, point.inputs) if more else []
+    return {**point.values, **dict(zip(more, computed, strict=True))}, point.gradients
+
+
+class Drawing:
+    """What :func:`draw` returns: :meth:`save`, :meth:`svg`, :meth:`dot`, :meth:`mermaid`; a picture in a notebook, an outline in print."""
+
+    def __init__(self, graph: Graph, theme: str = "light", direction: str | None = None) -> None:
+        self.graph, self.theme = graph, theme
+        self.direction = direction or ("TB" if graph.depth() > DEEP else "LR")
+
+    def dot(self) -> str:
+        """The graph in Graphviz's language."""
+        return dot(self.graph, theme_named(self.theme), self.direction)
+
+    def mermaid(self) -> str:
+        """The graph as Mermaid text, which GitHub and Jupyter draw."""
+        return mermaid(self.graph, theme_named(self.theme), self.direction)
+
+    def svg(self) -> str:
+        """The picture as SVG text. Raises ``MissingDependencyError`` where pygraphviz is absent."""
+        return self._svg
+
+    @cached_property
+    def _svg(self) -> str:
+        return _rendered(self.dot(), "svg").decode()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a file, its kind told by its name: ``.svg``, ``.png``, ``.pdf`` (these need pygraphviz), ``.dot``, ``.mmd``, ``.txt``.
+
+        Raises ``ValueError`` for other names, ``MissingDependencyError`` where pygraphviz is absent.
+        """
+        kind = os.path.splitext(os.fspath(path))[1].lower().lstrip(".")
+        texts = {"dot": self.dot, "gv": self.dot, "mmd": self.mermaid, "mermaid": self.mermaid, "txt": lambda: f"{self}\n", "svg": self.svg}
+        if kind in texts:
+            content = texts[kind]().encode()
+        elif kind in PICTURES:
+            content = _rendered(self.dot(), kind)
+        else:
+            raise ValueError(f"cannot draw {os.fspath(path)!r}: a name ends in .svg, .png, .pdf, .dot, .mmd or .txt")
+        with open(path, "wb") as file:
+            file.write(content)
+
+    def __str__(self) -> str:
+        return outline(self.graph)
+
+    __repr__ = __str__
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        try:
+            return {"image/svg+xml": self.svg(), "text/plain": str(self)}
+        except MissingDependencyError as error:
+            return {"text/vnd.mermaid": self.mermaid(), "text/plain": f"{self}\n({error})"}
+
+
+def _rendered(text: str, kind: str) -> bytes:
+    try:
+        import pygraphviz
+    except ImportError:
+        message = f"a graph as {kind.upper()} needs pygraphviz: pip install \"symgrad[viz]\" (.dot, .mmd and .txt need nothing)"
+        raise MissingDependencyError(message) from None
+    resolution = " -Gdpi=150" if kind == "png" else ""
+    with _one_at_a_time:  # Graphviz keeps global state
+        return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot", args=resolution))

@@ -1,0 +1,401 @@
+"""PLOT: curves with their derivatives and tangents, and expressions of two variables with their gradient fields."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from symgrad import dims
+from symgrad.differentiate import grad, jvp
+from symgrad.differentiate.vectorize import vectorize
+from symgrad.errors import ShapeError
+from symgrad.evaluate import evaluate
+from symgrad.expr import Array, Expr, as_expr, free_symbols, symbol, topological
+from symgrad.show.picture import Picture, figure, legend, tidy
+from symgrad.show.sampling import Curve, sample, window
+from symgrad.show.text import text
+from symgrad.show.themes import Theme, theme_named
+from symgrad.show.unicode import pretty
+
+__all__ = ["plot"]
+
+RANGE = (-5.0, 5.0)
+LABEL = 48  # characters of a formula in a legend
+TITLE = 64
+GRID = 161  # points along each side of a shaded plane
+ARROWS = 19
+BANDS = 18
+TOGETHER = 256  # points evaluated at once where tensors take part
+PRIMES = ("", "′", "″", "‴")
+FUNCTIONS = "fghuvw"  # what curves without a name are called, once there are derivatives
+STYLES: tuple[dict[str, Any], ...] = (
+    {"lw": 2.0, "zorder": 3}, {"lw": 1.6, "ls": "dashed", "zorder": 3.2}, {"lw": 1.6, "ls": "dashdot", "zorder": 3.2},
+    {"lw": 1.6, "ls": "dotted", "zorder": 3.2},
+)  # fmt: skip
+NOTHING = "no finite value in this range"
+
+
+class _Variable(NamedTuple):
+    symbol: Expr
+    start: float
+    stop: float
+
+
+def plot(
+    expr: Any, *variables: Any, derivative: bool | int | None = None, tangent_at: Any = None, values: Mapping[Any, Any] | None = None,
+    title: str | None = None, theme: str = "light", ax: Any = None, **named: Any,
+) -> Picture:
+    """The curve of an expression with its derivative or tangents; of an expression of two variables, its contours and gradient field.
+
+    ``expr``: an expression, a function that makes one (``sg.gelu``), a compiled ``Function``, or several of them in a list or a dict with
+    their names. ``variables``: symbols or their names, each followed by its range, ``(-5, 5)`` by default: ``x, (-5, 5)`` or
+    ``(x, (-5, 5))``; none are needed where the expression has one or two symbols. ``named``, ``values``: numbers or arrays for the others.
+    ``derivative``: how many derivatives to draw beside the curve; by default one, beside several curves or tangents none; for two variables
+    ``False`` leaves the gradient field out. ``tangent_at``: a place, or several. ``theme``: "light" or "dark". ``ax``: matplotlib axes to
+    draw into. Where an expression has no value there is no line, and none through poles and jumps.
+
+    Returns a :class:`Picture` (``.save("plot.png")``, ``.figure``). Raises ``TypeError`` for missing or unknown names, ``ShapeError`` for
+    expressions that are neither scalars nor vectors of known length, ``MissingDependencyError`` where matplotlib is absent.
+
+    >>> import symgrad as sg
+    >>> x = sg.symbol("x")
+    >>> picture = sg.plot(3*x**2 - 4*x + 5, x, (-5, 5), tangent_at=3)
+    >>> [line.get_label() for line in picture.axes[0].get_lines() if not line.get_label().startswith("_")]
+    ['3·x² − 4·x + 5', 'tangent at x = 3, slope 14']
+    """
+    colours = theme_named(theme)
+    given = {**(values or {}), **named}
+    written = _items(expr)
+    chosen = _variables(variables, written) or _guessed(written, given)
+    if len(chosen) > 2:
+        raise TypeError(f"sg.plot draws expressions of one or two variables, not {len(chosen)}")
+    curves = [(name or _called(item, chosen), _built(item, chosen)) for name, item in written]
+    known = _known([e for _, e in curves], chosen, given)
+    if ax is None:
+        ax = figure(6.4, 4.0 if len(chosen) == 1 else 5.0, colours).subplots()
+    if len(chosen) == 1:
+        tangents = [] if tangent_at is None else [float(v) for v in np.atleast_1d(np.asarray(tangent_at, dtype=float)).ravel()]
+        orders = _orders(derivative, len(curves) == 1 and not tangents)
+        _draw_curves(ax, colours, curves, chosen[0], orders, tangents, known, title)
+    else:
+        if tangent_at is not None:
+            raise ValueError("sg.plot: a tangent is a curve's, of one variable; fix the other one by its name")
+        if len(curves) != 1:
+            raise ValueError("sg.plot draws one expression of two variables at a time")
+        _draw_plane(ax, colours, curves[0], chosen, derivative is not False, known, title)
+    return Picture(ax.figure)
+
+
+# --- what is asked for ---------------------------------------------------------------------------------
+
+
+def _items(expr: Any) -> list[tuple[str, Any]]:
+    """What to draw, with names where it has some."""
+    if not isinstance(expr, Expr) and hasattr(expr, "outputs"):  # a compiled function
+        expr = expr.outputs
+    if isinstance(expr, Mapping):
+        found = [(str(name), item) for name, item in expr.items()]
+    elif isinstance(expr, (list, tuple)):
+        found = [("", item) for item in expr]
+    else:
+        found = [("", expr)]
+    for _, item in found:
+        if isinstance(item, str):
+            raise TypeError(f"sg.plot takes an expression, not text: sg.plot(sg.parse({item!r}))")
+    if not found:
+        raise ValueError("sg.plot: there is no expression in it")
+    return found
+
+
+def _variables(given: Sequence[Any], items: Sequence[tuple[str, Any]]) -> list[_Variable]:
+    """``x, (-5, 5), y`` or ``(x, (-5, 5)), (y, -1, 3)``."""
+    own = {s.name: s for s in free_symbols(*[as_expr(item) for _, item in items if not _is_function(item)])}
+    found: list[tuple[Expr, tuple[float, float] | None]] = []
+    for item in given:
+        if isinstance(item, (Expr, str)):
+            found.append((_symbol(item, own), None))
+        elif isinstance(item, (tuple, list)) and item and isinstance(item[0], (Expr, str)):
+            ends = item[1] if len(item) == 2 else item[1:]
+            found.append((_symbol(item[0], own), _range(ends)))
+        elif found and found[-1][1] is None:
+            found[-1] = (found[-1][0], _range(item))
+        else:
+            raise TypeError(f"sg.plot: {item!r} is neither a variable nor the range of one; write sg.plot(expr, x, (-5, 5))")
+    return [_Variable(s, *(ends or RANGE)) for s, ends in found]
+
+
+def _symbol(item: Expr | str, own: Mapping[str, Expr]) -> Expr:
+    e = (own[item] if item in own else symbol(item)) if isinstance(item, str) else item
+    if e.op.name != "symbol":
+        raise TypeError(f"sg.plot: a variable is a symbol, not {e}")
+    if e.shape or e.kind != "real":
+        raise ShapeError(f"sg.plot: the variable {e.name} is to be a real number, it has shape {dims.format_shape(e.shape)}")
+    return e
+
+
+def _range(ends: Any) -> tuple[float, float]:
+    try:
+        start, stop = (float(end) for end in ends)
+    except (TypeError, ValueError):
+        raise TypeError(f"sg.plot: a range is two numbers, as in (-5, 5), not {ends!r}") from None
+    if not (np.isfinite(start) and np.isfinite(stop) and start < stop):
+        raise ValueError(f"sg.plot: a range goes from a smaller to a larger number, not from {start:g} to {stop:g}")
+    return start, stop
+
+
+def _guessed(items: Sequence[tuple[str, Any]], given: Mapping[Any, Any]) -> list[_Variable]:
+    """The symbols that no value is given for."""
+    expressions = [as_expr(item) for _, item in items if not _is_function(item)]
+    taken = {getattr(key, "name", key) for key in given}
+    free = [s for s in free_symbols(*expressions) if s.name not in taken]
+    if not free and len(expressions) < len(items):
+        return [_Variable(symbol("x"), *RANGE)]
+    if not 1 <= len(free) <= 2 or any(s.shape for s in free):
+        listed = ", ".join(s.name for s in free) or "none"
+        raise TypeError(f"sg.plot: which variable? The symbols are {listed}: name one or two, as in sg.plot(expr, x, (-5, 5)), "
+                        "and give the others' values by name")
+    return [_Variable(s, *RANGE) for s in free]
+
+
+def _is_function(item: Any) -> bool:
+    return callable(item) and not isinstance(item, Expr)
+
+
+def _built(item: Any, variables: Sequence[_Variable]) -> Expr:
+    """A function's expression is its value at the variables."""
+    e = as_expr(item(*[v.symbol for v in variables]) if _is_function(item) else item)
+    if e.ndim > 1 or (e.shape and not isinstance(e.shape[0], int)):
+        shape = dims.format_shape(e.shape)
+        raise ShapeError(f"sg.plot: the expression has shape {shape}; a number or a vector can be drawn: take a sum or an entry")
+    if len(variables) == 2 and e.shape:
+        raise ShapeError(f"sg.plot: over a plane one number can be drawn, the expression has shape {dims.format_shape(e.shape)}")
+    return e
+
+
+def _called(item: Any, variables: Sequence[_Variable]) -> str:
+    """``gelu(x)`` for the function."""
+    name = getattr(item, "__name__", "") if _is_function(item) else ""
+    return f"{name}({', '.join(v.symbol.name for v in variables)})" if name.isidentifier() else ""
+
+
+def _known(curves: Sequence[Expr], variables: Sequence[_Variable], given: Mapping[Any, Any]) -> dict[Expr, Any]:
+    """The values of the symbols that are no variables."""
+    free = {s.name: s for s in free_symbols(*curves, *[v.symbol for v in variables])}
+    known: dict[Expr, Any] = {}
+    for key, value in given.items():
+        name = getattr(key, "name", key)
+        if name not in free:
+            raise TypeError(f"sg.plot: {name!r} is not a symbol of the expression; its symbols are {', '.join(free) or 'none'}")
+        known[free[name]] = value
+    for v in variables:
+        if v.symbol in known:
+            raise TypeError(f"sg.plot: {v.symbol.name} is drawn over a range and has a value, too")
+    missing = [name for name, s in free.items() if s not in known and s not in [v.symbol for v in variables]]
+    if missing:
+        raise TypeError(f"sg.plot: no value for {', '.join(missing)}: give it by name, as in sg.plot(…, {missing[0]}=1.0)")
+    return known
+
+
+def _orders(derivative: bool | int | None, alone: bool) -> int:
+    """How many derivatives to draw."""
+    if derivative is None:
+        return 1 if alone else 0
+    if not isinstance(derivative, int) or not 0 <= derivative < len(PRIMES):
+        raise ValueError(f"sg.plot: derivative is True, False or a number up to {len(PRIMES) - 1}, not {derivative!r}")
+    return int(derivative)
+
+
+# --- numbers -------------------------------------------------------------------------------------------
+
+
+class _Mapped:
+    """Expressions as a NumPy function of many points at once."""
+
+    def __init__(self, exprs: Sequence[Expr], variables: Sequence[_Variable], known: Mapping[Expr, Any]) -> None:
+        self.known = known
+        axes = {name for e in topological(*exprs) for d in e.shape for name in dims.names(d)}
+        self.axis = next(name for k in range(len(axes) + 1) if (name := f"points{k or ''}") not in axes)
+        taken = {s.name for s in free_symbols(*exprs)}
+        names = [next(n for k in range(len(taken) + 1) if (n := f"{v.symbol.name}{'_' * (k + 1)}") not in taken) for v in variables]
+        self.points = [symbol(name, self.axis, positive=v.symbol.params["positive"]) for name, v in zip(names, variables, strict=True)]
+        self.exprs = vectorize(exprs, dict(zip([v.symbol for v in variables], self.points, strict=True)), (self.axis,))
+        self.together = TOGETHER if any(s.shape for s in known) else None
+
+    def __call__(self, *points: Array) -> list[Array]:
+        """``points``: one array (points,) a variable; the results have that axis in front."""
+        parts = []
+        count = len(points[0])
+        for start in range(0, count, self.together or count):
+            some = [p[start : start + (self.together or count)] for p in points]
+            at = {**self.known, **dict(zip(self.points, some, strict=True))}
+            parts.append(evaluate(self.exprs, at, sizes={self.axis: len(some[0])}))
+        return [np.concatenate(columns).astype(float) for columns in zip(*parts, strict=True)]
+
+
+def _derivative(e: Expr, variable: Expr) -> Expr:
+    if e.kind != "real":
+        raise TypeError(f"sg.plot: {e.kind} values have no derivative; write derivative=False")
+    return jvp(e, variable, 1.0) if e.shape else grad(e, variable)
+
+
+# --- curves --------------------------------------------------------------------------------------------
+
+
+def _draw_curves(
+    ax: Any, theme: Theme, curves: Sequence[tuple[str, Expr]], variable: _Variable, orders: int, tangents: Sequence[float],
+    known: Mapping[Expr, Any], title: str | None,
+) -> None:
+    drawn: list[tuple[int, Curve]] = []
+    colours = itertools.cycle(theme.curves)
+    own = {k: [next(colours) for _ in range(int(e.shape[0]) if e.shape else 1)] for k, (_, e) in enumerate(curves)}
+    for number, (name, e) in enumerate(curves):
+        derivatives = list(itertools.accumulate(range(orders), lambda d, _: _derivative(d, variable.symbol), initial=e))
+        for order, d in enumerate(derivatives):
+            called = _names(name or (FUNCTIONS[number % len(FUNCTIONS)] if orders else ""), d, order)
+            for k, colour in enumerate(own[number]):
+                curve = sample(_entry(d, k, variable, known), variable.start, variable.stop)
+                drawn.append((order, curve))
+                if order and len(curves) == len(own[number]) == 1:
+                    colour = theme.curves[order]
+                ax.plot(curve.x, curve.y, color=colour, label=called[k], solid_capstyle="round", **STYLES[order])
+        for place in tangents:
+            _draw_tangent(ax, theme, e, variable, place, known, next(colours))
+    shown = window([c for order, c in drawn if not order], [c for order, c in drawn if order])
+    ax.set_xlim(variable.start, variable.stop)
+    if shown is not None:
+        ax.set_ylim(*shown)
+    several = len(drawn) + len(tangents) > 1
+    if title is None:
+        title = "" if several else _names(*curves[0], 0, TITLE)[0]
+    _ground(ax, theme)
+    tidy(ax, theme, title, pretty(variable.symbol.name), "")
+    if shown is None:
+        ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=theme.muted, fontsize=9)
+    elif several:
+        legend(ax, theme)
+
+
+def _entry(e: Expr, k: int, variable: _Variable, known: Mapping[Expr, Any]) -> Callable[[Array], Array]:
+    """A curve as a function of points."""
+    mapped = _Mapped([e], [variable], known)
+    return lambda points: mapped(points)[0][:, k] if e.shape else mapped(points)[0]
+
+
+def _names(name: str, e: Expr, order: int, longest: int = LABEL) -> list[str]:
+    """What each curve of an expression is called: its formula where that is short, with its name where it has one."""
+    stem, bracket, argument = name.partition("(")
+    called = pretty(stem or "f") + PRIMES[order] + (bracket + pretty(argument))
+    if e.shape:
+        return [f"{called}[{k}]" for k in range(int(e.shape[0]))]
+    formula = text(e)
+    if "\n" in formula or len(pretty(formula)) > longest or pretty(formula) == called:
+        return [called]
+    return [f"{called} = {pretty(formula)}" if name else pretty(formula)]
+
+
+def _draw_tangent(ax: Any, theme: Theme, e: Expr, variable: _Variable, place: float, known: Mapping[Expr, Any], colour: str) -> None:
+    if e.shape:
+        raise ShapeError("sg.plot: a tangent is drawn to one curve, the expression is a vector: take an entry")
+    height, slope = (float(v[0]) for v in _Mapped([e, _derivative(e, variable.symbol)], [variable], known)(np.array([place])))
+    if not (np.isfinite(height) and np.isfinite(slope)):
+        raise ValueError(f"sg.plot: there is no tangent at {place:g}: the value is {height:g}, the derivative {slope:g}")
+    label = f"tangent at {pretty(variable.symbol.name)} = {place:g}, slope {slope:.4g}".replace("-", "−")
+    ax.axline((place, height), slope=slope, color=colour, lw=1.5, ls="dashed", zorder=2.8, label=label)
+    ax.plot([place], [height], "o", color=colour, ms=6.5, mec=theme.ground, mew=1.2, zorder=4, label="_point")
+
+
+def _ground(ax: Any, theme: Theme) -> None:
+    """Faint lines, and the axes through zero."""
+    ax.grid(color=theme.faint, lw=0.6, alpha=0.6)
+    ax.set_axisbelow(True)
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    if low < 0 < high:
+        ax.axhline(0, color=theme.muted, lw=0.8, alpha=0.8, zorder=1, label="_axis")
+    if left < 0 < right:
+        ax.axvline(0, color=theme.muted, lw=0.8, alpha=0.8, zorder=1, label="_axis")
+
+
+# --- planes --------------------------------------------------------------------------------------------
+
+
+def _draw_plane(
+    ax: Any, theme: Theme, curve: tuple[str, Expr], variables: Sequence[_Variable], field: bool, known: Mapping[Expr, Any],
+    title: str | None,
+) -> None:
+    from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
+
+    name, e = curve
+    x, y = variables
+    gx, gy = (np.linspace(v.start, v.stop, GRID) for v in variables)
+    mx, my = np.meshgrid(gx, gy)
+    (z,) = _Mapped([e], variables, known)(mx.ravel(), my.ravel())
+    z = np.ma.masked_invalid(z.reshape(mx.shape))
+    ax.set_xlim(x.start, x.stop)
+    ax.set_ylim(y.start, y.stop)
+    if 1 / 3 <= (y.stop - y.start) / (x.stop - x.start) <= 3:
+        ax.set_aspect("equal")
+    tidy(ax, theme, _names(name, e, 0, TITLE)[0] if title is None else title, pretty(x.symbol.name), pretty(y.symbol.name))
+    if not z.count():
+        ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=theme.muted, fontsize=9)
+        return
+    levels, extend = _levels(z.compressed())
+    colours = LinearSegmentedColormap.from_list("plane", theme.depth)
+    norm = BoundaryNorm(levels, colours.N, extend=extend)
+    shades = ax.contourf(mx, my, z, levels=levels, cmap=colours, norm=norm, extend=extend, zorder=0)
+    ax.contour(mx, my, z, levels=levels, colors=[theme.ground], linewidths=0.5, alpha=0.35, zorder=1)
+    bar = ax.figure.colorbar(shades, ax=ax, shrink=0.85, pad=0.02, ticks=levels[:: max(1, len(levels) // 8)], format=_tick)
+    bar.ax.tick_params(colors=theme.ink, labelsize=8, length=2)
+    bar.outline.set_visible(False)
+    if field:
+        _draw_field(ax, theme, e, variables, known)
+
+
+def _tick(value: float, position: int | None = None) -> str:
+    return (f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}").replace("-", "−")
+
+
+def _levels(z: Array) -> tuple[Array, Any]:
+    """Heights for the contours, closer together where most of the values are."""
+    low, middle, high = z.min(), np.median(z), z.max()
+    q1, q99 = np.quantile(z, (0.01, 0.99))
+    ends = ["", ""]
+    if high - q99 > 20 * (q99 - q1) > 0:
+        high, ends[1] = q99, "max"
+    if q1 - low > 20 * (q99 - q1) > 0:
+        low, ends[0] = q1, "min"
+    extend = "both" if all(ends) else ends[0] or ends[1] or "neither"
+    if not high > low:
+        margin = max(1e-9, 1e-6 * abs(low))
+        return np.array([low - margin, low + margin]), extend
+    t = np.linspace(0, 1, BANDS + 1)
+    share = (middle - low) / (high - low)
+    if share < 0.15:
+        t = t**3
+    elif share > 0.85:
+        t = 1 - (1 - t) ** 3
+    return low + (high - low) * t, extend
+
+
+def _draw_field(ax: Any, theme: Theme, e: Expr, variables: Sequence[_Variable], known: Mapping[Expr, Any]) -> None:
+    """Arrows along the gradient, uphill; lengths grow as the fourth root of the slope, so that gentle slopes show, too."""
+    x, y = variables
+    across = (x.stop - x.start) / ARROWS
+    rows = ARROWS if ax.get_aspect() == "auto" else max(4, round((y.stop - y.start) / across))
+    gx, gy = (np.linspace(v.start, v.stop, 2 * n + 1)[1::2] for v, n in ((x, ARROWS), (y, rows)))
+    mx, my = (m.ravel() for m in np.meshgrid(gx, gy))
+    height, u, v = _Mapped([e, _derivative(e, x.symbol), _derivative(e, y.symbol)], variables, known)(mx, my)
+    # as seen on the screen: both directions in shares of the picture
+    steps = np.stack([u * across, v * (y.stop - y.start) / rows])
+    slope = np.hypot(u, v)
+    seen = np.isfinite(height) & np.isfinite(slope) & (slope > 0)
+    if not seen.any():
+        return
+    length = 0.9 * (slope[seen] / np.quantile(slope[seen], 0.98)).clip(0, 1) ** 0.25
+    direction = np.stack([u[seen] * across, v[seen] * across]) / slope[seen]
+    if ax.get_aspect() == "auto":
+        direction = steps[:, seen] / np.hypot(*steps[:, seen]) * np.array([[across], [(y.stop - y.start) / rows]])
+    ax.quiver(mx[seen], my[seen], *(direction * length), angles="xy", scale_units="xy", scale=1, pivot="mid", width=0.0028, headwidth=4.2,
+              headlength=4.6, headaxislength=4.2, color=theme.arrow, zorder=2)
