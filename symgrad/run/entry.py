@@ -23,6 +23,7 @@ from typing import Any
 
 from symgrad.run import table as layout
 from symgrad.run.cpython import Writer
+from symgrad.run.results import LARGE
 from symgrad.run.table import ARRAY, RESULTS, SELF, STACK_WORDS, WORD
 
 __all__ = ["ENTRY_NAME", "emit_entry"]
@@ -370,19 +371,19 @@ class _Emitter(Writer):
             buffer, address = self.row("constant_rows", i, layout.CONSTANT_ROW)
             b.store(address, self.work("at_buffers", buffer))
         with self.loop(self.head("outputs")) as i:
-            kind, buffer, dtype, _, ndim, axes = self.row("output_rows", i, layout.OUTPUT_ROW)
+            kind, buffer, dtype, itemsize, ndim, axes = self.row("output_rows", i, layout.OUTPUT_ROW)
             place, held = self.local(self.word), self.work("at_outputs", i)
             b.store(self.address(self.work("at_cells", b.add(self.head("inputs"), i))), place)
             with b.if_then(b.icmp_signed("==", kind, self.number(ARRAY))):
-                self._dimensions(ndim, axes)
+                elements = self._dimensions(ndim, axes)
                 with b.if_then(b.icmp_signed("==", b.load(held), self.number(0)), likely=True):
-                    b.store(self.address(self._new_array(dtype, ndim)), held)
+                    b.store(self.address(self._new_array(dtype, ndim, b.mul(elements, itemsize))), held)
                 data = self.field(self.pointer(b.load(held)), HEAD, self.object)
                 b.store(self.address(data), place)
             b.store(b.load(place), self.work("at_buffers", buffer))
 
-    def _dimensions(self, ndim: Any, axes: Any) -> None:
-        """Writes down an output's shape and counts its elements."""
+    def _dimensions(self, ndim: Any, axes: Any) -> Any:
+        """Writes down an output's shape and counts its elements: their number."""
         b, elements = self.b, self.local(self.word)
         b.store(self.number(1), elements)
         with self.loop(ndim) as axis:
@@ -390,18 +391,45 @@ class _Emitter(Writer):
             b.store(size, self.work("at_dims", axis))
             b.store(b.mul(b.load(elements), size), elements)
         b.store(b.add(b.load(self.elements), b.load(elements)), self.elements)
+        return b.load(elements)
 
-    def _new_array(self, dtype: Any, ndim: Any) -> Any:
+    def _new_array(self, dtype: Any, ndim: Any, size: Any) -> Any:
+        """An array of so many bytes, its shape the one that was written down."""
+        b, array = self.b, self.local(self.object)
+        with b.if_else(b.icmp_signed("<", size, self.number(LARGE)), likely=True) as (small, large):
+            with small:
+                b.store(self._empty(dtype, ndim), array)
+            with large:
+                b.store(self._large_array(dtype, ndim), array)
+        with b.if_then(b.icmp_unsigned("==", b.load(array), self.null()), likely=False):
+            self._drop_outputs()
+            self.leave_now()
+        return b.load(array)
+
+    def _empty(self, dtype: Any, ndim: Any) -> Any:
         b = self.b
         self.python("Py_IncRef", self.ir.VoidType(), self.pointer(dtype))  # PyArray_Empty takes one
         kinds = [self.int, self.word.as_pointer(), self.object, self.int]
         empty = b.inttoptr(self.head("new_array"), self.ir.FunctionType(self.object, kinds).as_pointer())
-        shape = self.work("at_dims", self.number(0))
-        array = b.call(empty, [b.trunc(ndim, self.int), shape, self.pointer(dtype), self.number(0, 32)])
-        with b.if_then(b.icmp_unsigned("==", array, self.null()), likely=False):
-            self._drop_outputs()
-            self.leave_now()
-        return array
+        return b.call(empty, [b.trunc(ndim, self.int), self.work("at_dims", self.number(0)), self.pointer(dtype), self.number(0, 32)])
+
+    def _large_array(self, dtype: Any, ndim: Any) -> Any:
+        """Calls the Python function that has memory for such (:func:`symgrad.run.results.large_array`)."""
+        b, array = self.b, self.local(self.object)
+        b.store(self.null(), array)
+        shape = self.python("PyTuple_New", self.object, ndim)
+        with b.if_then(b.icmp_unsigned("!=", shape, self.null()), likely=True):
+            with self.loop(ndim) as axis:
+                size = self.python("PyLong_FromLongLong", self.object, b.load(self.work("at_dims", axis)))
+                self.python("PyTuple_SetItem", self.int, shape, axis, size)  # takes the reference
+            arguments = self.local(self.ir.ArrayType(self.object, 2))
+            first = b.bitcast(arguments, self.object.as_pointer())
+            b.store(shape, first)
+            b.store(self.pointer(dtype), b.gep(first, [self.number(1)]))
+            found = self.python("PyObject_Vectorcall", self.object, self.owned("large_array"), first, self.number(2), self.null())
+            b.store(found, array)
+            self.python("Py_DecRef", self.ir.VoidType(), shape)
+        return b.load(array)
 
     def _drop_outputs(self) -> None:
         with self.loop(self.head("outputs")) as i:

@@ -19,6 +19,7 @@ from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.loops import Gemm, Program
 from symgrad.loops.walk import walk
+from symgrad.run.results import large_array
 
 __all__ = [
     "Callee", "Compiled", "Input", "Output", "Structure", "Table", "make_builtin", "make_pending", "new_array_address", "redirect",
@@ -26,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 # What the tuple behind a built-in holds, by position.
-SELF = ("table", "fallback", "failed", "names", "keys", "owned", "remake")
+SELF = ("table", "fallback", "failed", "names", "keys", "owned", "remake", "large_array")
 
 # The table's first words. Counts, offsets into the table, then offsets into the call's workspace.
 HEADER = (
@@ -258,7 +259,7 @@ def make_builtin(
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
     words = tuple(_NO_KEYWORD if n is None else sys.intern(n) for n in (*names, "out"))  # interned, most comparisons are of addresses
-    compiled = Compiled((table, fallback, failed, words, tuple(keys), owned, remake))
+    compiled = Compiled((table, fallback, failed, words, tuple(keys), owned, remake, large_array))
     return new(ctypes.byref(method), Callee(compiled, method), None)
 
 
