@@ -403,6 +403,46 @@ def test_jit_in_users_code(neuron: sg.Function) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_jit_writes_into_given_arrays(dtype: str) -> None:
+    import numba
+
+    s, t = sg.symbol("s", "n"), sg.symbol("t")
+    f = sg.compile({"twice": 2 * s, "rest": [s**2 + t, s.sum()]}, dtype=dtype)
+    g = f.jit
+
+    @numba.njit
+    def use(s: Any, a: Any, b: Any) -> Any:
+        return g(s, 1.0, (a, (b, None))), g(s, 2.0, out=(None, (b, None))), g(s, 3.0, out=(a, None)), g(s, 4.0, None)
+
+    given, a, b = np.arange(5, dtype=dtype), np.empty(5, dtype), np.empty(5, dtype)
+    first, second, third, fourth = use(given, a, b)
+    assert all(np.shares_memory(x, y) for x, y in ((first[0], a), (first[1][0], b), (second[1][0], b), (third[0], a)))
+    assert not any(np.shares_memory(x, y) for x in (second[0], third[1][0], fourth[0], fourth[1][0]) for y in (a, b))
+    assert np.array_equal(a, 2 * given) and np.array_equal(b, given**2 + 2) and first[1][1] == 10
+    assert np.array_equal(third[1][0], given**2 + 3) and np.array_equal(fourth[1][0], given**2 + 4)
+
+
+def test_jit_refuses_arrays_that_it_cannot_write_to() -> None:
+    from numba.core.errors import TypingError
+
+    s = sg.symbol("s", "n")
+    f = sg.compile([2 * s, 3 * s]).jit
+    given, a = np.arange(6.0), np.empty(6)
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    for out in ((given, a), (a, a)):
+        with pytest.raises(ValueError, match="shares memory"):
+            f(given, out)
+    for out in ((given[2:], a), (None, a[:5])):
+        with pytest.raises(ValueError, match="another shape"):
+            f(given, out)
+    for wrong in (a, (a,), (a[::2], None), (frozen, None), (a.astype("float32"), None), (1.0, None), (a.reshape(2, 3), None)):
+        with pytest.raises(TypingError, match=r"out (takes|is structured)"):
+            f(given, wrong)
+    assert np.array_equal(f(given, (a, None))[1], 3 * given) and np.array_equal(a, 2 * given)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_jit_with_arrays(dtype: str) -> None:
     import numba
 

@@ -336,6 +336,9 @@ class Function:
     >>> print(value, slopes)
     [0. 0. 0.] [0. 1. 2.]
 
+    New results of 256 KiB and more lie in memory of earlier ones that nobody looks at any more, where there is such: a page
+    that the system gives costs more than most arithmetic. At most 256 MiB wait for that (:mod:`symgrad.run.results`).
+
     ``jacobian`` and ``hessian`` take ``sparse=True``: a ``scipy.sparse`` matrix in CSC format, of shape elements of the result ×
     elements of the variable (several of either: blocks, structured as the dense ones are), whose cost follows the entries that
     may differ from 0. Which these are is read off the expression; for new sizes of named dimensions once more.
@@ -430,7 +433,8 @@ class Function:
 
     @property
     def jit(self) -> Callable[..., Any]:
-        """The value, callable inside ``@numba.njit`` code."""
+        """The value, callable inside ``@numba.njit`` code. ``out`` as in a call, with tuples for dicts; C-contiguous arrays apart
+        from the inputs only."""
         return self._jit("value")
 
     @property

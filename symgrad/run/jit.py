@@ -24,7 +24,10 @@ __all__ = ["make_jit"]
 
 
 def make_jit(program: Program, plan: Plan, dtype: str, fastmath: bool, checks: Sequence[Constraint]) -> Callable[..., Any]:
-    """A numba function with the inputs of ``plan``: scalars in and out as floats, arrays as arrays, dicts as tuples."""
+    """A numba function with the inputs of ``plan``: scalars in and out as floats, arrays as arrays, dicts as tuples.
+
+    Its last argument, ``out``, may be arrays to write to, in the structure of the result, with ``None`` for what is to be new.
+    """
     import numba
 
     constants = [
@@ -32,8 +35,10 @@ def make_jit(program: Program, plan: Plan, dtype: str, fastmath: bool, checks: S
     ]
     names: dict[str, Any] = {
         "np": np, "as_input": _as_input(), "kernel": _kernel_intrinsic(program, plan, dtype, fastmath),
+        "as_output": _as_output(), "expect_apart": _expect_apart(),
+        **{f"o{k}": _part_of_out(path) for k, path in _paths(plan).items()},
         **{f"c{k}": array for k, array in enumerate(constants) if array is not None},
-        **{f"t{k}": np.dtype(element_type(kind, dtype)) for k, (_, kind, _) in enumerate(plan.outputs)},
+        **{f"t{k}": np.zeros(0, element_type(kind, dtype)) for k, (_, kind, _) in enumerate(plan.outputs)},
         **{f"u{k}": np.zeros(0, element_type(s.kind, dtype)) for k, s in enumerate(plan.inputs)},
     }  # fmt: skip
     exec(_wrapper(program, plan, checks), names)  # text of our own making: no name of the user's is in it
@@ -43,7 +48,7 @@ def make_jit(program: Program, plan: Plan, dtype: str, fastmath: bool, checks: S
 def _wrapper(program: Program, plan: Plan, checks: Sequence[Constraint]) -> str:
     """The Python source of the function around the intrinsic."""
     sizes = _Sizes()
-    lines = [f"def {plan.kind}({', '.join(f'a{k}' for k in range(len(plan.inputs)))}):"]
+    lines = [f"def {plan.kind}({', '.join([*(f'a{k}' for k in range(len(plan.inputs))), 'out=None'])}):"]
     late: list[tuple[str, Dim, str]] = []  # what is compared once every name has its size
     for k, symbol in enumerate(plan.inputs):
         if symbol.shape:
@@ -58,9 +63,12 @@ def _wrapper(program: Program, plan: Plan, checks: Sequence[Constraint]) -> str:
     for left, relation, right in checks:
         message = f"the formula needs {left} {relation} {right}"
         lines.append(f"if not {sizes.text(left)} {relation} {sizes.text(right)}: raise ValueError({message!r})")
-    for k, (_, _, shape) in enumerate(plan.outputs):
-        if shape:
-            lines.append(f"r{k} = np.empty(({', '.join(map(sizes.text, shape))},), t{k})")
+    arrays = [k for k, (_, _, shape) in enumerate(plan.outputs) if shape]
+    for k in arrays:
+        lines.append(f"r{k} = as_output(o{k}(out), ({', '.join(map(sizes.text, plan.outputs[k][2]))},), t{k})")
+    inputs = [f"b{k}" for k, symbol in enumerate(plan.inputs) if symbol.shape]
+    for position, k in enumerate(arrays):
+        lines += [f"expect_apart(out, r{k}, {other})" for other in (*inputs, *(f"r{j}" for j in arrays[:position]))]
     passed = [_passed(b.name, k, b.role, plan) for k, b in enumerate(program.arguments)]
     scalars = [k for k, (_, _, shape) in enumerate(plan.outputs) if not shape]
     arguments = [p for p in passed if p] + [sizes.text(s) for s in program.sizes]
@@ -73,6 +81,21 @@ def _wrapper(program: Program, plan: Plan, checks: Sequence[Constraint]) -> str:
     place = {name: (f"results[{1 + scalars.index(k)}]" if k in scalars else f"r{k}") for k, (name, _, _) in enumerate(plan.outputs)}
     lines.append(f"return {_written(plan.result, place)}")
     return "\n    ".join(lines)
+
+
+def _paths(plan: Plan) -> dict[int, tuple[int, ...]]:
+    """Where the result has each of the arrays among the outputs: the positions on the way."""
+    number = {name: k for k, (name, _, shape) in enumerate(plan.outputs) if shape}
+    found: dict[int, tuple[int, ...]] = {}
+    stack: list[tuple[Structure, tuple[int, ...]]] = [(plan.result, ())]
+    while stack:
+        part, path = stack.pop()
+        if isinstance(part, str):
+            found.update({number[part]: path} if part in number else {})
+        else:
+            parts = part.values() if isinstance(part, dict) else part
+            stack.extend((inner, (*path, place)) for place, inner in enumerate(parts))
+    return found
 
 
 class _Sizes:
@@ -129,6 +152,95 @@ def _as_input() -> Callable[..., Any]:
         return keep if array.dtype == like.dtype and array.layout == "C" and array.aligned else convert
 
     return as_input
+
+
+def _part_of_out(path: tuple[int, ...]) -> Callable[..., Any]:
+    """``out[i][j]…``, ``None`` where that, or what is on the way there, is none."""
+    from numba import types
+    from numba.extending import overload
+
+    def part(out: Any) -> Any:
+        raise NotImplementedError
+
+    @overload(part)  # type: ignore[untyped-decorator]
+    def choose(out: Any) -> Any:
+        wanted, text = out, "out"
+        for place in path:
+            if _is_none(wanted):
+                break
+            if not isinstance(wanted, types.BaseTuple) or not place < len(wanted):
+                _refuse(f"out is structured like the result, with None for what is to be new; this is {out}")
+            wanted, text = wanted[place], f"{text}[{place}]"
+        scope: dict[str, Any] = {}  # numba compares annotations, too; nothing but numbers of ours is in the text
+        exec(f"def take(out: Any) -> Any: return {'None' if _is_none(wanted) else text}", scope)
+        return scope["take"]
+
+    return part
+
+
+def _is_none(kind: Any) -> bool:
+    from numba import types
+
+    return isinstance(kind, (types.NoneType, types.Omitted))
+
+
+def _refuse(message: str) -> None:
+    from numba.core.errors import TypingError
+
+    raise TypingError(message)
+
+
+@cache
+def _as_output() -> Callable[..., Any]:
+    """An array to write to: the one that was given, or a new one of that shape and of the type of ``like``."""
+    from numba import types
+    from numba.extending import overload
+
+    def as_output(given: Any, shape: Any, like: Any) -> Any:
+        raise NotImplementedError
+
+    def new(given: Any, shape: Any, like: Any) -> Any:
+        return np.empty(shape, like.dtype)
+
+    def check(given: Any, shape: Any, like: Any) -> Any:
+        if given.shape != shape:
+            raise ValueError("an array of out has another shape than the result")
+        return given
+
+    @overload(as_output)  # type: ignore[untyped-decorator]
+    def choose(given: Any, shape: Any, like: Any) -> Any:
+        if _is_none(given):
+            return new
+        if not isinstance(given, types.Array):
+            _refuse(f"out takes arrays and None, in the structure of the result; this is {given}")
+        if given.dtype != like.dtype or given.layout != "C" or not given.mutable or not given.aligned or given.ndim != len(shape):
+            _refuse(f"out takes C-contiguous writable arrays of the result's type, {like.dtype}, and dimensions; this is {given}")
+        return check
+
+    return as_output
+
+
+@cache
+def _expect_apart() -> Callable[..., Any]:
+    """Raises ``ValueError`` where two arrays share memory; without ``out`` there is nothing to look at."""
+    from numba.extending import overload
+
+    def expect_apart(out: Any, result: Any, other: Any) -> None:
+        raise NotImplementedError
+
+    def nothing(out: Any, result: Any, other: Any) -> None:
+        return None
+
+    def compare(out: Any, result: Any, other: Any) -> None:
+        start, begin = result.ctypes.data, other.ctypes.data
+        if start < begin + other.nbytes and begin < start + result.nbytes:
+            raise ValueError("out: an array of it shares memory with an input or with another one of its arrays")
+
+    @overload(expect_apart)  # type: ignore[untyped-decorator]
+    def choose(out: Any, result: Any, other: Any) -> Any:
+        return nothing if _is_none(out) else compare
+
+    return expect_apart
 
 
 def _kernel_intrinsic(program: Program, plan: Plan, dtype: str, fastmath: bool) -> Any:
