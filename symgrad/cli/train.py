@@ -183,7 +183,7 @@ def _write(out: str, dataset: Dataset, net: Any, settings: Settings, fit: Any, o
     click.echo(f"\nWritten\n  {path}  parameters {', '.join(fit.params)}, and the scaling of the inputs")
     try:
         for name, figure, what in _pictures(dataset, net, fit, outputs):
-            figure.savefig(os.path.join(out, name))
+            figure.save(os.path.join(out, name))
             click.echo(f"  {os.path.join(out, name)}  {what}")
     except MissingDependencyError as error:
         click.echo(f"  no pictures: {error}", err=True)

@@ -19,7 +19,10 @@ from symgrad.errors import NonFiniteError, ShapeError
 from symgrad.evaluate import bind_sizes, evaluate
 from symgrad.expr import Expr, ExprLike, as_expr, topological
 from symgrad.optim import Optimizer, step
+from symgrad.show.picture import Picture
+from symgrad.show.themes import theme_named
 from symgrad.train.data import Array, Problem, check_labels, convert, sort_inputs
+from symgrad.train.pictures import history_figure
 from symgrad.train.progress import reporter
 from symgrad.train.step import Step
 
@@ -50,14 +53,12 @@ class Fit:
         self.failure: NonFiniteError | None = None
         self.timings: dict[str, float] = {}
 
-    def plot(self) -> Any:
-        """The loss and the metrics over the epochs, as a matplotlib ``Figure`` (``.savefig("loss.png")``).
+    def plot(self, title: str = "", theme: str = "light") -> Picture:
+        """The loss and the metrics over the epochs, a :class:`~symgrad.show.Picture` (``.save("loss.png")``, ``.figure``).
 
-        Raises ``MissingDependencyError`` where matplotlib is absent.
+        ``theme``: "light" or "dark". Raises ``MissingDependencyError`` where matplotlib is absent.
         """
-        from symgrad.train.pictures import history_figure
-
-        return history_figure(self.history)
+        return history_figure(self.history, title, theme_named(theme))
 
     def __repr__(self) -> str:
         last = "".join(f", {name} {values[-1]:.6g}" for name, values in self.history.items() if len(values))
