@@ -14,7 +14,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from symgrad.expr import CONSTANT, Expr, constant
-from symgrad.simplify.rewriting import Application, Pattern, Rule, do, fit, number, see, with_args
+from symgrad.simplify.rewriting import BOTH, Application, Pattern, Rule, do, fit, number, see, with_args
 from symgrad.simplify.terms import ADDABLE, LOOK_AT_MOST, PRODUCT, SUM, Number, Pass, built_sum, is_moderate, plus, terms_of, times
 
 __all__ = ["collect"]
@@ -51,12 +51,20 @@ def collect(
 
 def _apply_late(run: Pass, node: Expr, new: Expr, late: Mapping[str, Sequence[Rule | Pattern]]) -> Expr:
     for rule in late.get(new.op.name, ()):
-        if new.op is node.op and rule.late is not None and run.uses[node.args[rule.late]] == 1:
+        if new.op is node.op and rule.late is not None and _is_alone(run, node, rule.late):
             result = rule.rewrite(new, commute=False) if isinstance(rule, Pattern) else rule.rewrite(new)
             fitting = None if result is None else fit(result, new)
             if fitting is not None:
                 return run.note(rule.name, new, fitting)
     return new
+
+
+def _is_alone(run: Pass, node: Expr, late: int) -> bool:
+    """Whether nobody else uses the operand that a rule takes apart."""
+    if late != BOTH:
+        return run.uses[node.args[late]] == 1
+    scaled = [a.args[1] for a in node.args if a.op.name == "mul" and not a.args[0].shape]
+    return all(run.uses[a] == 1 for a in (*node.args, *scaled))
 
 
 # --- products -------------------------------------------------------------------------------------------

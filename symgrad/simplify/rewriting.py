@@ -17,7 +17,7 @@ from symgrad.errors import ShapeError
 from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological, unvisited
 from symgrad.parse import parse
 
-__all__ = ["Application", "Pattern", "Rewriter", "Rule", "do", "fit", "number", "same_value", "see", "with_args"]
+__all__ = ["BOTH", "Application", "Pattern", "Rewriter", "Rule", "do", "fit", "number", "same_value", "see", "with_args"]
 
 
 class Application(NamedTuple):
@@ -107,6 +107,9 @@ def _fits(pattern: Expr, head: Head) -> bool:
 # --- rules ---------------------------------------------------------------------------------------------
 
 
+BOTH = -1  # of ``Rule.late``: both operands, and what they scale
+
+
 @dataclass(frozen=True)
 class Rule:
     """A rule in code: ``rewrite`` gets a node whose op is one of ``ops``; ``sample`` is a text (or function) it changes."""
@@ -116,7 +119,7 @@ class Rule:
     rewrite: Callable[[Expr], Expr | None]
     sample: str | Callable[[], Expr]
     needs: frozenset[str] = frozenset()
-    late: int | None = None  # this operand is taken apart: only where nobody else uses it, which ``collect`` knows
+    late: int | None = None  # this operand (or BOTH) is taken apart: only where nobody else uses it, which ``collect`` knows
     cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
     tensors: bool = False  # of an elementwise op: nothing to be done where all are scalars
 

@@ -14,6 +14,7 @@ from typing import Any
 from symgrad.expr import Expr, apply, constant, symbol
 from symgrad.simplify.contractions import CONTRACTIONS
 from symgrad.simplify.factors import CHOICES, FACTORS
+from symgrad.simplify.matrices import MATRICES
 from symgrad.simplify.rewriting import Pattern, Rule, do, number
 from symgrad.simplify.samples import sample
 from symgrad.simplify.tensors import MOVEMENT, REDUCTIONS
@@ -223,6 +224,6 @@ NUMBERS: tuple[Rule, ...] = (
          sample(lambda A, v, s: do("nonnegative", do("exp", s)))),
 )  # fmt: skip
 
-IN_CODE: tuple[Rule, ...] = MOVEMENT + NUMBERS + REDUCTIONS + FACTORS + CHOICES + CONTRACTIONS
+IN_CODE: tuple[Rule, ...] = MOVEMENT + NUMBERS + REDUCTIONS + FACTORS + CHOICES + CONTRACTIONS + MATRICES
 LOCAL: tuple[Rule | Pattern, ...] = IN_CODE + ALGEBRA
 LATE: tuple[Rule | Pattern, ...] = tuple(rule for rule in LOCAL if rule.late is not None)
