@@ -56,6 +56,55 @@ def test_source_is_a_python_module(capsys):
     assert "symgrad" not in re.sub(r'""".*?"""|#.*', "", out, flags=re.S)  # it runs without us
 
 
+# --- pictures ------------------------------------------------------------------------------------------
+
+
+def test_draw_prints_an_outline(capsys):
+    status, out, _ = call(capsys, "draw", "-x**2", "--at", "x=-3/2")
+    assert status == 0 and out.splitlines() == [
+        "−x²      data −2.25  grad  1",
+        "└─ x²    data  2.25  grad −1",
+        "   └─ x  data  −1.5  grad  3",
+    ]
+
+
+def test_draw_writes_files(capsys, tmp_path):
+    formula = "tanh(w*x + b)"
+    for name, head in (("g.dot", b"digraph"), ("g.mmd", b"flowchart"), ("g.txt", b"L = tanh")):
+        status, out, err = call(capsys, "draw", formula, "-o", str(tmp_path / name), "--wrt", "w,b", "--dark")
+        assert (status, out, err) == (0, "", "") and (tmp_path / name).read_bytes().startswith(head)
+    assert b"dL/dw" in (tmp_path / "g.mmd").read_bytes() and b"dL/dx" not in (tmp_path / "g.mmd").read_bytes()
+
+
+def test_draw_as_a_picture(capfd, tmp_path):
+    pytest.importorskip("pygraphviz", reason="pictures of graphs need pygraphviz")
+    with pytest.raises(SystemExit) as stop:
+        main(["draw", "x*y", "--at", "x=2,y=pi", "-o", str(tmp_path / "g.svg"), "--wrt", "all"])
+    assert stop.value.code == 0 and capfd.readouterr() == ("", "")
+    assert "dL/dy" in (tmp_path / "g.svg").read_text(encoding="utf-8")
+
+
+def test_plot(capsys, tmp_path):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    for k, arguments in enumerate((
+        ["x**3 - 3*x", "--range", "-2.5,2.5", "--tangent", "-1.5,1"],
+        ["-x**2", "a*x", "--range", "x=-pi,pi", "--at", "a=-2", "--dark", "--title", "two"],
+        ["(1 - x)**2 + 100*(y - x**2)**2", "--range", "x=-2,2", "--range", "y=-1,3"],
+        ["--derivatives", "2", "sin(x)"],
+    )):
+        file = tmp_path / f"{k}.svg"
+        assert call(capsys, "plot", "-o", str(file), *arguments) == (0, "", "")
+        assert file.read_bytes().startswith(b"<?xml")
+
+
+def test_formulas_that_begin_with_a_minus_sign(capsys):
+    assert call(capsys, "grad", "-x**2", "--wrt", "x") == (0, "df/dx = -2*x\n", "")
+    assert call(capsys, "grad", "--wrt", "x", "-x*y") == (0, "df/dx = -y\n", "")
+    assert call(capsys, "grad", "--wrt", "x", "--", "-x*y") == (0, "df/dx = -y\n", "")
+    status, _, err = call(capsys, "grad", "-x", "-y")
+    assert status == 2 and "unexpected extra argument" in err
+
+
 @pytest.mark.parametrize("arguments, text", [
     (["grad", ""], "column"),
     (["grad", "x +"], "column"),
@@ -70,6 +119,26 @@ def test_source_is_a_python_module(capsys):
     (["grad", "x", "--shape", "x"], "NAME=SIZES"),
     (["grad", "a + b", "--shape", "a=3", "--shape", "b=4"], "(3,)"),
     (["source", "x", "--to", "fortran"], "fortran"),
+    (["draw", "x*y", "--at", "x=2"], "no value for y"),
+    (["draw", "x*y", "--at", "x=2,y"], "NAME=NUMBER"),
+    (["draw", "x*y", "--at", "x=2,y=z"], "z is not a number"),
+    (["draw", "x*y", "--at", "x=2,x=3,y=1"], "twice"),
+    (["draw", "x*y", "--at", ""], "NAME=NUMBER"),
+    (["draw", "x*y", "--wrt", "q"], "x, y"),
+    (["draw", "x", "--shape", "x=3", "--wrt", "x"], "shape (3,)"),
+    (["draw", "x", "-o", "g.bmp"], "g.bmp"),
+    (["draw", "x", "-o", "nowhere/g.dot"], "nowhere"),
+    (["plot", "x"], "--output"),
+    (["plot", "-o", "g.png"], "Missing argument"),
+    (["plot", "a*x", "-o", "g.svg", "--range", "1,2"], "a, x"),
+    (["plot", "a*x", "-o", "g.svg", "--range", "x=1,2"], "no value for a"),
+    (["plot", "a*x*y", "-o", "g.svg"], "a, x, y"),
+    (["plot", "x", "-o", "g.svg", "--range", "x=1"], "FROM,TO"),
+    (["plot", "x", "-o", "g.svg", "--range", "3,1"], "smaller"),
+    (["plot", "x", "-o", "g.svg", "--range", "0,y"], "y is not a number"),
+    (["plot", "x", "-o", "g.svg", "--derivatives", "9"], "9"),
+    (["plot", "1/x", "-o", "g.svg", "--tangent", "0"], "no tangent at 0"),
+    (["plot", "x", "-o", "g.nothing"], "nothing"),
     (["nonsense"], "nonsense"),
     (["train"], "Missing argument"),
     (["train", "nowhere.csv"], "nowhere.csv"),
@@ -93,7 +162,7 @@ def test_row_20_bad_input_is_one_line_and_status_2(capsys, tmp_path, monkeypatch
 
 
 def test_help_of_every_command(capsys):
-    for command in ([], ["grad"], ["source"], ["train"], ["cache"], ["cache", "info"], ["bench"]):
+    for command in ([], ["grad"], ["draw"], ["plot"], ["source"], ["train"], ["cache"], ["cache", "info"], ["bench"]):
         status, out, _ = call(capsys, *command, "--help")
         assert status == 0 and "Usage: symgrad" in out and max(map(len, out.splitlines())) <= 110
 

@@ -23,14 +23,16 @@ class _OnFormula(click.Command):
     """A command whose argument is a formula: ``-x**2`` is one, not an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        options = {text for p in self.get_params(ctx) for text in p.opts}
-        for i, text in enumerate(args):
-            if text == "--":
-                break
-            if text.startswith("-") and not text.startswith("--") and text not in options:
-                args = [*args[:i], *args[i + 1 :], "--", text]
-                break
-        return super().parse_args(ctx, args)
+        takes = {text: not getattr(p, "is_flag", False) and not getattr(p, "count", False) for p in self.get_params(ctx) for text in p.opts}
+        rest = args[args.index("--") + 1 :] if "--" in args else []
+        before: list[str] = []
+        formulas: list[str] = []
+        value = False  # of the option before
+        for text in args[: len(args) - len(rest) - ("--" in args)]:
+            formula = not value and text.startswith("-") and not text.startswith("--") and text not in takes
+            (formulas if formula else before).append(text)
+            value = not value and takes.get(text, False)
+        return super().parse_args(ctx, [*before, "--", *formulas, *rest] if formulas or rest else before)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -40,6 +42,8 @@ def cli() -> None:
 
     \b
     symgrad grad "tanh(w*x + b)" --wrt w,b     the derivatives, as formulas
+    symgrad draw "tanh(w*x + b)" -o graph.svg  the graph; without -o, an outline
+    symgrad plot "x**3 - 3*x" -o curve.png     the curve and its derivative
     symgrad source "tanh(w*x + b)"             the generated program
     symgrad train moons                        train a network; see its formulas, scores and pictures
     """
@@ -70,6 +74,31 @@ def _wrt(expr: Any, names: str | None) -> list[Any]:
     return [known[n] for n in wanted]
 
 
+def _numbers(option: str, given: str | None) -> dict[str, float]:
+    """``x=2,w=-pi/2`` as numbers by name."""
+    found: dict[str, float] = {}
+    for text in (given or "").split(","):
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            if given is None:
+                continue
+            raise ValueError(f"{option} {given}: write NAME=NUMBER, separated by commas, as in x=2,w=-3")
+        if name in found:
+            raise ValueError(f"{option} {given}: {name} is given twice")
+        found[name] = _number(option, value)
+    return found
+
+
+def _number(option: str, text: str) -> float:
+    """A number, or a formula of numbers: ``-pi/2``."""
+    import symgrad as sg
+
+    number = sg.parse(text)
+    if number.op.name != "constant" or number.shape:
+        raise ValueError(f"{option}: {text.strip()} is not a number")
+    return float(number)
+
+
 _SHAPE = click.option("--shape", "shapes", multiple=True, metavar="NAME=SIZES", help="A symbol's shape, as in x=n,2 (repeatable).")
 _DTYPE = click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
 
@@ -95,6 +124,81 @@ def grad(expression: str, wrt: str | None, latex: bool, shapes: tuple[str, ...])
             click.echo(f"\\frac{{\\partial f}}{{\\partial {symbol.latex()}}} = {derivative.latex()}")
         else:
             click.echo(f"df/d{symbol.name} = {derivative}")
+
+
+_DARK = click.option("--dark", is_flag=True, help="On dark ground.")
+
+
+@cli.command(cls=_OnFormula)
+@click.argument("expression")
+@click.option("-o", "--output", metavar="FILE", help="g.svg, .png, .pdf, .dot, .mmd (Mermaid) or .txt; without it, an outline is printed.")
+@click.option("--at", "at", metavar="NAME=NUMBER,…", help="A point: every box shows its value and gradient there.")
+@click.option("--wrt", metavar="NAMES", help="Draws the gradient's graph, too: symbols, separated by commas, or all.")
+@click.option("--raw", is_flag=True, help="The gradient as the bare chain rule, not simplified.")
+@click.option("--direction", type=click.Choice(["LR", "TB", "RL", "BT"]), help="Where the graph grows to.")
+@_SHAPE
+@_DARK
+def draw(
+    expression: str, output: str | None, at: str | None, wrt: str | None, raw: bool, direction: str | None, shapes: tuple[str, ...],
+    dark: bool,
+) -> None:
+    """The graph of EXPRESSION, and of its gradient.
+
+    \b
+    symgrad draw "tanh(x1*w1 + x2*w2 + b)" -o neuron.svg
+    symgrad draw "tanh(w*x + b)" --at x=2,w=-3,b=6.5 --wrt all
+    """
+    import symgrad as sg
+
+    expr = sg.parse(expression, shapes=_shapes(shapes))
+    point = expr if at is None else sg.at(expr, _numbers("--at", at))
+    targets = None if wrt is None else _wrt(expr, None if wrt == "all" and "all" not in {s.name for s in expr.free_symbols} else wrt)
+    drawing = sg.draw(point, wrt=targets, simplify=not raw, direction=direction, theme="dark" if dark else "light")
+    if output is None:
+        click.echo(str(drawing))
+    else:
+        drawing.save(output)
+
+
+@cli.command(cls=_OnFormula)
+@click.argument("expressions", nargs=-1, required=True, metavar="EXPRESSION...")
+@click.option("-o", "--output", metavar="FILE", required=True, help="curve.png, .svg, .pdf, …")
+@click.option("--range", "ranges", multiple=True, metavar="[NAME=]FROM,TO", help="A variable and its range, as in x=-5,5 (twice: a plane).")
+@click.option("--tangent", metavar="NUMBER,…", help="Places where tangents are drawn.")
+@click.option("--derivatives", type=click.IntRange(0, 3), metavar="COUNT", help="Derivatives to draw; by default one, with one curve.")
+@click.option("--at", "at", metavar="NAME=NUMBER,…", help="Values of the other symbols.")
+@click.option("--title", help="By default the formula, or a legend.")
+@_DARK
+def plot(
+    expressions: tuple[str, ...], output: str, ranges: tuple[str, ...], tangent: str | None, derivatives: int | None, at: str | None,
+    title: str | None, dark: bool,
+) -> None:
+    """The curve of EXPRESSION, or of several; over a plane, contours and the gradient field.
+
+    \b
+    symgrad plot "x**3 - 3*x" -o cubic.png --range -2.5,2.5 --tangent -1.5,1
+    symgrad plot "(1 - x)**2 + 100*(y - x**2)**2" --range x=-2,2 --range y=-1,3 -o valley.png
+    """
+    import symgrad as sg
+
+    exprs = [sg.parse(text) for text in expressions]
+    values = _numbers("--at", at)
+    free = [s.name for s in dict.fromkeys(s for e in exprs for s in e.free_symbols) if s.name not in values]
+    variables = [_range(text, free) for text in ranges]
+    places = None if tangent is None else [_number("--tangent", text) for text in tangent.split(",")]
+    theme = "dark" if dark else "light"
+    sg.plot(exprs, *variables, derivative=derivatives, tangent_at=places, values=values, title=title, theme=theme).save(output)
+
+
+def _range(given: str, free: Sequence[str]) -> tuple[str, tuple[float, float]]:
+    """``x=-5,5``, or ``-5,5`` for the only variable."""
+    name, equals, ends = given.rpartition("=")
+    numbers = ends.split(",")
+    if len(numbers) != 2 or (equals and not name.strip()):
+        raise ValueError(f"--range {given}: write NAME=FROM,TO, as in x=-5,5")
+    if not equals and len(free) != 1:
+        raise ValueError(f"--range {given}: of which variable? Write NAME=FROM,TO; the symbols are {', '.join(free) or 'none'}")
+    return name.strip() or free[0], (_number("--range", numbers[0]), _number("--range", numbers[1]))
 
 
 @cli.command(cls=_OnFormula)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from symgrad import dims
@@ -74,7 +74,7 @@ def _results(expr: Any) -> list[tuple[str, Expr]]:
     if not isinstance(expr, Expr) and hasattr(expr, "outputs"):  # a compiled function
         expr = expr.outputs
     if isinstance(expr, Mapping):
-        found = [(f"{name}{inner and '.' + inner}", e) for name, item in expr.items() for inner, e in _results(item)]
+        found = [(f"{name}{'.' if inner[:1].isalpha() else ''}{inner}", e) for name, item in expr.items() for inner, e in _results(item)]
     elif isinstance(expr, Sequence) and not isinstance(expr, str):
         found = [(f"[{k}]{inner}", e) for k, item in enumerate(expr) for inner, e in _results(item)]
         if len(found) == 1:
@@ -168,11 +168,30 @@ class Drawing:
 
 
 def _rendered(text: str, kind: str) -> bytes:
-    try:
-        import pygraphviz
-    except ImportError:
-        message = f"a graph as {kind.upper()} needs pygraphviz: pip install \"symgrad[viz]\" (.dot, .mmd and .txt need nothing)"
-        raise MissingDependencyError(message) from None
-    resolution = " -Gdpi=150" if kind == "png" else ""
     with _one_at_a_time:  # Graphviz keeps global state
-        return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot", args=resolution))
+        try:
+            graphviz = _graphviz()
+        except ImportError:
+            message = f'a graph as {kind.upper()} needs pygraphviz: pip install "symgrad[viz]" (.dot, .mmd and .txt need nothing)'
+            raise MissingDependencyError(message) from None
+        return bytes(graphviz.AGraph(string=text).draw(format=kind, prog="dot", args="-Gdpi=150" if kind == "png" else ""))
+
+
+@cache
+def _graphviz() -> Any:
+    """pygraphviz, its fonts looked up with standard error closed: the library in its wheels warns of the system's newer font settings."""
+    import pygraphviz
+
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        return pygraphviz
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        pygraphviz.AGraph(string="digraph { a }").draw(format="svg", prog="dot")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    return pygraphviz

@@ -25,7 +25,7 @@ from symgrad.simplify.cost import elements, node_cost
 
 __all__ = ["Box", "Graph", "build"]
 
-PART = 16  # characters of an operand that are written out in the formula of its user
+PART = 24  # characters of an operand that are written out in the formula of its user
 WHOLE = 40  # characters of a formula in a box
 COMMON = 8  # readers of an input
 TOOLTIP = 300
@@ -98,7 +98,7 @@ def build(
     for k, node in enumerate(shown, 1):
         below = view.below(node)
         badge = _badge(below) if size[node] <= 1 else f"{size[node]} ops"
-        box = boxes[node] = Box(f"n{k}", _kind(node, node in forward), badge, _label(node, below, formulas, named))
+        box = boxes[node] = Box(f"n{k}", _kind(node, node in forward, node in groups), badge, _label(node, below, formulas, named))
         box.operations = size[node]
         box.shape = dims.format_shape(node.shape) if node.shape else ""
         box.cells = tuple((name, _number(at[node])) for name, at in (("data", values), ("grad", gradients)) if node in at)
@@ -261,9 +261,9 @@ def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _kind(node: Expr, forward: bool) -> str:
+def _kind(node: Expr, forward: bool, in_layer: bool) -> str:
     if node.op.name == "symbol":
-        return "parameter" if node.params.get("tag") else "input"
+        return "parameter" if in_layer or node.params.get("tag") else "input"
     if not node.args:
         return "constant"
     return "operation" if forward else "gradient"

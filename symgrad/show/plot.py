@@ -85,7 +85,7 @@ def plot(
             raise ValueError("sg.plot: a tangent is a curve's, of one variable; fix the other one by its name")
         if len(curves) != 1:
             raise ValueError("sg.plot draws one expression of two variables at a time")
-        _draw_plane(ax, colours, curves[0], chosen, derivative is not False, known, title)
+        _draw_plane(ax, colours, curves[0], chosen, derivative is None or bool(derivative), known, title)
     return Picture(ax.figure)
 
 
