@@ -299,3 +299,18 @@ def test_text_reads_back(text: str) -> None:
     shapes = {"A": (3, 3), "B": (3, 3), "b": 3, "x": 3}
     node = sg.parse(text, shapes)
     assert str(node) == text and sg.parse(str(node), shapes) is node
+
+
+@pytest.mark.parametrize(("text", "latex"), [
+    ("inv(A)", "A^{-1}"), ("inv(A).T", r"A^{-\top}"), ("inv(A + B)", r"(A + B)^{-1}"), ("inv(A + B).T", r"(A + B)^{-\top}"),
+    ("inv(A).T @ b", r"A^{-\top} b"), ("det(A)", r"\det(A)"), ("logdet(A)", r"\log|\det(A)|"), ("trace(A)", r"\operatorname{tr}(A)"),
+    ("solve(A, b)", "A^{-1} b"), ("solve(A.T, b)", r"A^{-\top} b"), ("cholesky(A)", r"\operatorname{chol}(A)"),
+    ("tril(A)", r"\operatorname{tril}(A)"), ("triu(A, 1)", r"\operatorname{triu}_{1}(A)"),
+])  # fmt: skip
+def test_latex(text: str, latex: str) -> None:
+    assert sg.parse(text, {"A": (3, 3), "B": (3, 3), "b": 3}).latex() == latex
+
+
+def test_a_named_inverse_goes_by_its_name() -> None:
+    A, x = sg.symbol("A", (3, 3)), sg.symbol("x", 3)
+    assert r"K^{\top} x" in (L.inv(A).named("K").T @ x).latex()

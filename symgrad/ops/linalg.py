@@ -13,7 +13,7 @@ Derivatives: M. Giles, "Collected matrix derivative results for forward and reve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -233,6 +233,18 @@ def _below(x: Expr, offset: int) -> Expr:
     return do("greater_equal", reshape_to(rows, (*rows.shape, 1)) + offset, columns)
 
 
+def _triangle_text(name: str) -> Callable[..., str]:
+    return lambda strings, params: f"{name}({strings[0]}{', ' + str(params['offset']) if params['offset'] else ''})"
+
+
+def _triangle_latex(name: str) -> Callable[..., str]:
+    def latex(strings: Sequence[str], params: Any) -> str:
+        below = f"_{{{params['offset']}}}" if params["offset"] else ""
+        return rf"\operatorname{{{name}}}{below}\left({strings[0]}\right)"
+
+    return latex
+
+
 def _zero(x: Expr) -> bool | int:
     return False if x.kind == "boolean" else 0
 
@@ -243,7 +255,7 @@ TRIL: Op = register(Op(
     derivative=lambda g, y, x, offset: (apply(TRIL, g, offset=offset),),
     evaluate=lambda x, offset: np.tril(x, offset),
     expand=lambda x, offset: do("where", _below(x, offset), x, _zero(x)),
-    text=lambda strings, params: f"tril({strings[0]}{', ' + str(params['offset']) if params['offset'] else ''})",
+    text=_triangle_text("tril"), latex=_triangle_latex("tril"),
     samples=((_A, {"offset": 0}), (_STACK, {"offset": -1}), (_B, {"offset": 1})),
 ))
 TRIU: Op = register(Op(
@@ -252,7 +264,7 @@ TRIU: Op = register(Op(
     derivative=lambda g, y, x, offset: (apply(TRIU, g, offset=offset),),
     evaluate=lambda x, offset: np.triu(x, offset),
     expand=lambda x, offset: do("where", _below(x, offset - 1), _zero(x), x),
-    text=lambda strings, params: f"triu({strings[0]}{', ' + str(params['offset']) if params['offset'] else ''})",
+    text=_triangle_text("triu"), latex=_triangle_latex("triu"),
     samples=((_A, {"offset": 0}), (_STACK, {"offset": 1}), (_B, {"offset": -1})),
 ))
 TRACE = register(Op(

@@ -267,9 +267,19 @@ def _column(e: Expr) -> Expr:
     return e
 
 
-def _transposed(x: Expr) -> list[Piece]:
+def _with_exponent(x: Expr, exponent: str) -> list[Piece]:
     bare = seen(x).op.name == "symbol" and "^" not in latex_name(seen(x).name)
-    return [(x, POSTFIX), r"^{\top}"] if bare else ["{", (x, POSTFIX), r"}^{\top}"]
+    return [(x, POSTFIX), f"^{{{exponent}}}"] if bare else ["{", (x, POSTFIX), f"}}^{{{exponent}}}"]
+
+
+def _transposed(x: Expr) -> list[Piece]:
+    """The inverse has its own: ``A^{-T}``."""
+    turned = _with_exponent(x, r"\top")
+    return [Alternative(x, turned, _with_exponent(x.args[0], r"-\top"))] if x.op.name == "inv" else turned
+
+
+def _inverse(x: Expr) -> list[Piece]:
+    return _with_exponent(x.args[0], r"-\top") if x.op.name == "transpose" and x.ndim == 2 else _with_exponent(x, "-1")
 
 
 def _row(x: Expr) -> list[Piece]:
@@ -586,6 +596,8 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "minimum":       _function(r"\min"),
     "where":         _where,
     "contract":      _contract,
+    "inv":           lambda e: (POWER, _inverse(e.args[0])),
+    "solve":         lambda e: (PRODUCT, [*_inverse(e.args[0]), " ", right(e.args[1], PRODUCT)]),
     "sum":           _reduction(r"\sum", big=True),
     "prod":          _reduction(r"\prod", big=True),
     "max":           _reduction(r"\max"),
