@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -93,15 +94,49 @@ def test_split_products_and_nests_give_what_the_evaluator_gives(always: None, mo
 
 
 @posix
-@pytest.mark.parametrize("mode", ["blas", "loops"])
-def test_products_and_nests_have_the_bits_of_one_thread(always: None, mode: str) -> None:
+@pytest.mark.parametrize(("mode", "summed"), [("blas", {"turned", "update"}), ("loops", set())])
+def test_products_and_nests_have_the_bits_of_one_thread(always: None, mode: str, summed: set[str]) -> None:
+    """But for products that are summed in parts, being longest along what they sum over: there threads' sums are added up."""
     plain, *split = (sg.compile(PRODUCTS, mode=mode, cache=False, threads=count) for count in (1, 2, 5))
     for n in (0, 1, 300):
         known = matrices(n)
         expected = plain(**known)
         for f in split:
-            found = f(**known)
-            assert all(np.array_equal(found[key], expected[key]) for key in PRODUCTS), f"n = {n}"
+            found, again = f(**known), f(**known)
+            assert all(np.array_equal(found[key], again[key]) for key in PRODUCTS), f"n = {n}"
+            assert all(np.array_equal(found[key], expected[key]) for key in PRODUCTS.keys() - summed), f"n = {n}"
+            assert all(np.allclose(found[key], expected[key], rtol=1e-12, atol=1e-12) for key in summed), f"n = {n}"
+
+
+@pytest.mark.parametrize(("m", "n", "k", "loops"), [(9, 8, 40, 2), (40, 9, 8, 1), (9, 40, 8, 1)])
+def test_a_product_is_cut_along_its_longest_side(always: None, m: int, n: int, k: int, loops: int) -> None:
+    """Of sums in parts the addition is a second loop in threads."""
+    a, c = sg.symbol("a", (m, k)), sg.symbol("c", (k, n))
+    program, _ = schedule(expand({"product": a @ c}), lanes=4, mode="blas", threads=2)
+    assert sum(isinstance(s, Loop) and s.parallel == 2 for s in walk(program.body)) == loops
+
+
+@pytest.mark.parametrize(("width", "threads", "tile"), [(128, 1, True), (128, 2, True), (256, 1, True), (256, 2, False)])
+def test_threads_share_the_samples_of_narrow_layers_and_the_products_of_wide_ones(width: int, threads: int, tile: bool) -> None:
+    net = sg.nn.MLP(width, [width, 4])
+    loss = net(sg.symbol("x", ("n", width))).sum()
+    gradients = dict(zip(map(str, net.parameters), sg.grad(loss, list(net.parameters))))
+    _, words = schedule(expand(gradients), lanes=16, itemsize=4, threads=threads)
+    assert words[0].startswith("tile kernels") is tile
+
+
+@pytest.mark.parametrize("change", [lambda a, b, c: a * (b * c), lambda a, b, c: c * a * b, lambda a, b, c: a * c])
+def test_scalar_factors_of_an_update_are_part_of_the_product(change: Callable[..., sg.Expr]) -> None:
+    a, c, u = sg.symbol("a", (40, "n")), sg.symbol("c", ("n", 50)), sg.symbol("u", (40, 50))
+    p, q = sg.symbols("p q")
+    new = u - change(p, sg.exp(q), a @ c)
+    program, words = schedule({"new": new}, lanes=4, mode="blas", inplace={"new": u})
+    assert words[-1] == "BLAS (40, 50): sub" and not any("(40, 50)" in line for line in words[:-1])
+    rng = np.random.default_rng(0)
+    known = {s.name: rng.normal(size=dims.evaluate_shape(s.shape, {"n": 7})) for s in (a, c, u, p, q)}
+    (reference,) = evaluate([new], known)
+    assert interpret(program, known, {"n": 7}) == 0
+    np.testing.assert_allclose(known["u"], reference, rtol=1e-12, atol=1e-12)
 
 
 @posix

@@ -76,7 +76,7 @@ def form_groups(
 ) -> list[Group]:  # fmt: skip
     """The groups in the order of execution."""
     order = topological(*outputs)
-    absorbed = {n for u, update in updates.items() for n in (update.contract, *u.args) if n.op is not SYMBOL}
+    absorbed = {n for u, update in updates.items() for n in (update.contract, *update.between) if n.op is not SYMBOL}
     gemm_nodes = (set(gemms) | set(updates)) - absorbed
     forced = {n.args[0] for n in order if n.op.name == "reshape" and not is_plain_reshape(n)}
     copied = {n for n in forced if n.op.name in VIEWS} | {n for n in outputs if n.op.name in VIEWS or n.op.name in LEAVES}

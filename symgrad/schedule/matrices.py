@@ -32,11 +32,13 @@ class Matrices:
 
 @dataclass(frozen=True)
 class Update:
-    """``base + sign * scale * contract`` (``scale`` may be missing): one product with beta = 1, over a copy of the base."""
+    """``base + sign * scales * contract``: one product with beta = 1, over a copy of the base. ``scales``: scalar factors;
+    ``between``: the nodes that multiply by them."""
 
     base: Expr
     sign: float
-    scale: Expr | None
+    scales: tuple[Expr, ...]
+    between: tuple[Expr, ...]
     contract: Expr
 
 
@@ -53,13 +55,14 @@ def find_updates(outputs: Sequence[Expr], gemms: Iterable[Expr]) -> dict[Expr, U
         base, change = node.args
         if base.op is not SYMBOL and node.op.name == "add":
             base, change = change, base
-        scale: Expr | None = None
-        inner = change
-        if change.op.name == "mul" and uses[change] == 1 and not all(a.shape for a in change.args):
-            scale, inner = sorted(change.args, key=lambda a: a in products)
-        fits = base.op is SYMBOL and base.shape == inner.shape == node.shape and (scale is None or not scale.shape)
-        if fits and inner in products and uses[inner] == 1:
-            found[node] = Update(base, -1.0 if node.op.name == "sub" else 1.0, scale, inner)
+        scales, between = [], []
+        while change.op.name == "mul" and uses[change] == 1 and not all(a.shape for a in change.args):
+            between.append(change)
+            scale, change = sorted(change.args, key=lambda a: len(a.shape))
+            scales.append(scale)
+        fits = base.op is SYMBOL and base.shape == change.shape == node.shape and not any(s.shape for s in scales)
+        if fits and change in products and uses[change] == 1:
+            found[node] = Update(base, -1.0 if node.op.name == "sub" else 1.0, tuple(scales), tuple(between), change)
     return found
 
 

@@ -1,13 +1,14 @@
 """Work in threads, where there is enough of it: matrix products, loop nests, and passes over the batch.
 
-Of a product or nest each thread makes a part of the results, every element as one thread makes it. Of a pass over the batch each
-takes whole chunks and sums of its own, which are added up in the threads' order. So the result depends on how many
-threads there are, not on how they run.
+Of a nest each thread makes a part of the results, every element as one thread makes it; so it is of a product, unless what it
+sums over is its longest side: then each sums a part. Of a pass over the batch each takes whole chunks and sums of its own. Sums are
+added up in the threads' order. So the result depends on how many threads there are, not on how they run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from symgrad import dims
 from symgrad.dims import Dim
@@ -20,10 +21,11 @@ from symgrad.schedule.outer import OuterProducts
 from symgrad.schedule.storage import Storage, row_major
 from symgrad.schedule.values import Indices
 
-__all__ = ["Threads"]
+__all__ = ["DISTANT", "Threads"]
 
 WORTH = 40_000  # vector operations from which on threads that stand ready are given work: ten microseconds, several times what it costs
 SUMS = 2_000  # as many again for so many sums of a pass: every thread has its own, which are added up, and what they update travels back
+DISTANT = 24  # operations that reading an element counts as where it comes from outside the caches, or from another processor's
 MAKING = 10  # so many times as many again where threads are made for one call
 
 
@@ -50,36 +52,70 @@ class Threads(OuterProducts):
             return self.threads if work >= self._worth() else 1
         return self.b.select(self.b.greater_equal(self.b.index(work), self._worth()), self.threads, 1)
 
+    def parts(self, size: Value, unit: Value | int, workers: Value | int) -> Value:
+        """Into how many parts of whole units a size is cut."""
+        return self.b.minimum(self.b.floordiv(self.b.sub(self.b.add(size, unit), 1), unit), workers)
+
+    @contextmanager
+    def cut(self, size: Value, unit: Value | int, workers: Value | int) -> Iterator[tuple[Value, Value, Value]]:
+        """Inside, each thread writes a part: its number, and from where to where the part goes."""
+        b = self.b
+        units, count = b.floordiv(b.sub(b.add(size, unit), 1), unit), self.parts(size, unit, workers)
+        with b.loop(0, count, parallel=self.threads) as worker, self.scope():
+            first, end = (b.mul(b.floordiv(b.mul(units, k), count), unit) for k in (worker, b.add(worker, 1)))
+            yield worker, first, b.minimum(end, size)
+
     def ways(self, summed: Sequence[Expr]) -> Iterator[tuple[Index | None, Value | None]]:
         """The ways to make a pass, one after another: shared by threads, and not; which one it is shows at the call.
 
         Each gives the first sample and the end of what is to be passed, ``None`` for all.
         ``summed``: the nodes that the pass adds up over the batch.
         """
-        assert self.plan is not None
-        b, dim = self.b, self.plan.dim
-        chunks = dims.divide(dims.add(dim, self.chunk - 1), self.chunk)
-        if self.threads == 1 or (isinstance(chunks, int) and chunks < self.threads):
+        shared = self.is_shared(summed)
+        if shared is None:
             yield None, None
             return
-        sums = sum(size for node in summed if isinstance(size := dims.total(node.shape), int))
-        worth = b.greater_equal(b.mul(b.index(dim), self._work()), self._worth(sums))
-        with b.branch(b.and_(worth, b.greater_equal(b.index(chunks), self.threads))) as alone, self.scope():
-            yield from self._shared(b.index(chunks), summed)
-        with b.into(alone), self.scope():
+        with self.b.branch(shared) as alone, self.scope():
+            yield from self._shared(summed)
+        with self.b.into(alone), self.scope():
             yield None, None
 
-    def _shared(self, chunks: Value, summed: Sequence[Expr]) -> Iterator[tuple[Index, Value]]:
-        """Inside, each thread writes its part of a pass."""
+    def is_first_shared(self) -> Value | None:
+        """Whether the first pass is, the one that reads a minibatch; as in :meth:`is_shared`."""
+        first = min(group.section for group in self.groups if group.section % 2)
+        return self.is_shared([node for group in self.groups if group.section == first and group.crossing for node in group.members])
+
+    def is_shared(self, summed: Sequence[Expr]) -> Value | None:
+        """Whether a pass that adds up such nodes is shared by threads; ``None``: it never is."""
+        assert self.plan is not None
+        b, chunks = self.b, self._chunks()
+        if self.threads == 1 or (isinstance(chunks, int) and chunks < self.threads):
+            return None
+        sums = sum(size for node in summed if isinstance(size := dims.total(node.shape), int))
+        worth = b.greater_equal(b.mul(b.index(self.plan.dim), self._work()), self._worth(sums))
+        return b.and_(worth, b.greater_equal(b.index(chunks), self.threads))
+
+    def _chunks(self) -> Dim:
+        """How many there are in a pass."""
+        assert self.plan is not None
+        return dims.divide(dims.add(self.plan.dim, self.chunk - 1), self.chunk)
+
+    @contextmanager
+    def shared_chunks(self) -> Iterator[tuple[Value, Index, Value]]:
+        """Inside, each thread: its number, the first sample of its part of a pass, and the end."""
         assert self.plan is not None
         b = self.b
+        with self.cut(b.index(self._chunks()), 1, self.threads) as (worker, first, end):
+            yield worker, Index.of(b.mul(first, self.chunk)), b.minimum(b.mul(end, self.chunk), b.index(self.plan.dim))
+
+    def _shared(self, summed: Sequence[Expr]) -> Iterator[tuple[Index, Value]]:
+        """Inside, each thread writes its part of a pass."""
         places = {node: self.written[node] for node in summed}
         own = {node: [self._own(node)] for node in summed}
-        with b.loop(0, self.threads, parallel=self.threads) as worker, self.scope():
+        with self.shared_chunks() as (worker, first, end):
             self.worker = worker
             self.written.update(own)
-            first, last = (b.mul(b.floordiv(b.mul(chunks, k), self.threads), self.chunk) for k in (worker, b.add(worker, 1)))
-            yield Index.of(first), b.minimum(last, b.index(self.plan.dim))
+            yield first, end
             self.written.update(places)
             self.worker = None
         for node in summed:

@@ -7,15 +7,17 @@ So a resumed run, or one cut into other calls, is the uninterrupted one, bit for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from symgrad import dims
+from symgrad.dims import Dim
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr
 from symgrad.loops import BindSize, Buffer, Copy, Index, Program, Value
 from symgrad.schedule import make_writer
 from symgrad.schedule.packing import pack_rows
+from symgrad.schedule.threads import DISTANT
 from symgrad.schedule.writer import Writer
 
 __all__ = ["CONTROL", "LoopProgram", "batch_dimension", "schedule_loop"]
@@ -38,7 +40,6 @@ class LoopProgram:
     epochs_dim: str
     words: tuple[str, ...]
 
-DISTANT = 8  # operations that copying an element counts as: it comes from outside the caches
 
 
 def batch_dimension(data: Sequence[Expr]) -> str | None:
@@ -184,19 +185,46 @@ class _LoopWriter:
             return b.load(self.permutation, at) if shuffled else b.index(at)
 
         for symbol in self.batched:
-            source, target = self.whole[symbol], self.w.storage[symbol]
-            inner = dims.total(symbol.shape[1:])
             b.comment(f"gather {symbol.name}")
-            if not target.local:
-                work = dims.total((DISTANT, *symbol.shape))
-                with self.w.shared_loop(Index(), Index.of(count), 1, self.w.workers(work)) as t:
-                    b.emit(Copy(target.buffer, Index.of(t) * inner, source, Index.of(row(Index.of(t))) * inner, Index.of(inner)))
+            if not self.w.storage[symbol].local:
+                self._copy_rows(symbol, count, row)
                 continue
-            with self.w.chunks():
-                assert self.w.origin is not None
-                origin = self.w.origin
-                base = Index.of(origin) * target.inner
-                pack_rows(self.w, source, lambda t, origin=origin: row(t + origin), inner, target, base)  # type: ignore[misc]
+            shared = self.w.is_first_shared()
+            if shared is None:
+                self._pack_chunks(symbol, row)
+                continue
+            with b.branch(shared) as alone, self.w.scope(), self.w.shared_chunks() as (_, first, end):
+                self._pack_chunks(symbol, row, first, end)
+            with b.into(alone), self.w.scope():
+                self._pack_chunks(symbol, row)
+
+    def _pack_chunks(self, symbol: Expr, row: Callable[[Index], Value], first: Index | None = None, end: Value | None = None) -> None:
+        """The minibatch, or a part of it, as a tile kernel reads it."""
+        with self.w.chunks(first, end):
+            assert self.w.origin is not None
+            origin, target = self.w.origin, self.w.storage[symbol]
+            base = Index.of(origin) * target.inner
+            pack_rows(self.w, self.whole[symbol], lambda t: row(t + origin), dims.total(symbol.shape[1:]), target, base)
+
+    def _copy_rows(self, symbol: Expr, count: Value, row: Callable[[Index], Value]) -> None:
+        """The minibatch in rows, as it is stored; threads share its longer side, as they do in the products that read it."""
+        b, inner = self.b, dims.total(symbol.shape[1:])
+        source, target = self.whole[symbol], self.w.storage[symbol].buffer
+
+        def copy(first: Value | int, end: Value | int, left: Value | int, width: Value | Dim) -> None:
+            with b.loop(first, end) as t:
+                at, found = Index.of(t) * inner + left, Index.of(row(Index.of(t))) * inner + left
+                b.emit(Copy(target, at, source, found, Index.of(width)))
+
+        workers = self.w.workers(dims.total((DISTANT, *symbol.shape)))
+        if workers == 1:
+            copy(0, count, 0, inner)
+            return
+        columns = b.index(inner)
+        wide = b.greater(columns, count)
+        with self.w.cut(b.maximum(columns, count), b.select(wide, self.w.lanes, 1), workers) as (_, first, end):
+            left, right = b.select(wide, first, 0), b.select(wide, end, columns)
+            copy(b.select(wide, 0, first), b.select(wide, count, end), left, b.sub(right, left))
 
 
 def _signed(word: int) -> int:
