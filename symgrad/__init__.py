@@ -39,7 +39,7 @@ _ROOMS = {
     for room, names in {
         "sympy_bridge": "from_sympy to_sympy", "ops.define": "define_op",
         "differentiate": "grad jacobian hessian jvp vjp hvp check_grads", "simplify": "simplify",
-        "show": "at draw plot", "pipeline": "compile", "run": "Function", "train": "fit Fit plot_decision_boundary",
+        "show": "at draw explain plot", "pipeline": "compile", "run": "Function", "train": "fit Fit plot_decision_boundary",
     }.items()
     for name in names.split()
 }  # fmt: skip

@@ -2,10 +2,12 @@
 
     layout    what every notation shares: strengths, parentheses, let-bound parts, one iterative writer
     text      as a person would type it, in the grammar of ``sg.parse``
-    latex     as it stands in a paper
+    latex     as it stands in a paper: ``latex_nodes``, ``latex_words``, ``latex_index``, ``constants``
+    names     what let-bound parts are called
     formulas  several by name, one a line
     labels    each node's formula, in which long parts stand as something shorter
     point     the value and gradient of every node at a point
+    explain   the chain rule step by step: ``derivation`` (the steps as data), ``explain_words``, ``explain_latex``, ``explain_html``
     draw      the graph: ``graph`` (boxes and arrows, ``layers``), written by ``dot``, ``mermaid``, ``outline``; ``themes``, ``unicode``
     plot      curves and planes: points by ``sampling``, shown by ``picture``
 """
@@ -13,6 +15,7 @@
 from __future__ import annotations
 
 from symgrad.show.draw import Drawing, draw
+from symgrad.show.explain import Explanation, explain
 from symgrad.show.formulas import Formulas
 from symgrad.show.latex import latex
 from symgrad.show.picture import Picture
@@ -20,4 +23,4 @@ from symgrad.show.plot import plot
 from symgrad.show.point import Point, at
 from symgrad.show.text import text
 
-__all__ = ["Drawing", "Formulas", "Picture", "Point", "at", "draw", "latex", "plot", "text"]
+__all__ = ["Drawing", "Explanation", "Formulas", "Picture", "Point", "at", "draw", "explain", "latex", "plot", "text"]

@@ -30,8 +30,11 @@ _LETTERS = {
 def latex_name(name: str, bold: bool = False) -> str:
     r"""``w1`` as ``w_{1}``, ``sigma_x`` as ``\sigma_{x}``, ``rate`` as ``\mathrm{rate}``, ``actor.W1`` as ``W_{1}^{\mathrm{actor}}``.
 
-    ``W1.m``, a state that belongs to ``W1``, is ``m_{W_{1}}``, ``W1.m'`` the next one; ``∇W1`` a gradient. ``bold``: the letter is.
+    ``W1.m``, a state that belongs to ``W1``, is ``m_{W_{1}}``, ``W1.m'`` the next one; ``∇W1`` a gradient, ``dL/dW1`` a derivative.
+    ``bold``: a small letter is.
     """
+    if found := re.fullmatch(r"d([^/]+)/d(.+)", name):
+        return rf"\frac{{\mathrm{{d}} {latex_name(found[1])}}}{{\mathrm{{d}} {latex_name(found[2])}}}"
     if name.startswith("∇"):
         return rf"\nabla {latex_name(name[1:])}"
     name, prime = name.rstrip("'"), "'" * (len(name) - len(name.rstrip("'")))

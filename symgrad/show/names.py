@@ -148,9 +148,11 @@ class _Names:
 
 
 def call_parts(
-    bound: Sequence[Expr], taken: Iterable[str], heads: Mapping[str, Expr], place: Mapping[Expr, int], updates: bool = False
+    bound: Sequence[Expr], taken: Iterable[str], heads: Mapping[str, Expr], place: Mapping[Expr, int], updates: bool = False,
+    scalars: str = "htuvqr",
 ) -> dict[Expr, str]:
-    """Part → name. ``taken``: names that are not free; ``heads``: name → its derivative (with ``updates`` its next value)."""
+    """Part → name. ``taken``: names that are not free; ``heads``: name → its derivative (with ``updates`` its next value);
+    ``scalars``: letters for those without a role."""
     names, given = _Names(taken), _Called(bound)
     for node in bound:
         if node.op.name == "named":
@@ -167,7 +169,7 @@ def call_parts(
     _call_adjoints(given, names, parameters, place, updates)
     for node in bound:
         if given.open(node):
-            given.call(node, names.numbered(_letters(node)))
+            given.call(node, names.numbered(_letters(node, scalars)))
     return given.names
 
 
@@ -244,7 +246,7 @@ def _turned(e: Expr) -> bool:
     return left[-1:] == right[-1:] or left[:1] == right[:1]
 
 
-def _letters(node: Expr) -> str:
+def _letters(node: Expr, scalars: str) -> str:
     """Letters for a part of no known role: what it is, then whether it is a scalar, a vector or a matrix."""
     kind = 0 if node.ndim < 2 else 1
     if node.kind == "boolean":
@@ -253,4 +255,4 @@ def _letters(node: Expr) -> str:
         return ("rde", "RDE")[kind]
     if node.op.name == "softmax":
         return ("pqs", "PQS")[kind]
-    return "htuvqr" if not node.shape else ("uvqst", "UVQST")[kind]
+    return scalars if not node.shape else ("uvqst", "UVQST")[kind]

@@ -1,0 +1,295 @@
+"""DERIVATION: the chain rule of one expression, step by step, as data; ``explain`` shows it.
+
+Every node between ``wrt`` and the expression is a step with a name, and each step's formula is in terms of the names of others.
+A step's adjoint is the sum over the steps that use it: their adjoint through the formula's own derivative, found by the
+same sweep that ``sg.grad`` runs. Long derivations are grouped: what has one use and is short stands inside its user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from symgrad.differentiate import FINISH, grad
+from symgrad.differentiate.reverse import active_nodes, pull_back
+from symgrad.expr import SYMBOL, Array, Expr, constant, intern_node, rebuild, rewrite, substitute, topological
+from symgrad.ops.movement import do
+from symgrad.show.layout import seen
+from symgrad.show.names import call_parts, is_affine, is_hidden
+from symgrad.show.text import text
+from symgrad.simplify import Application, apply_local
+from symgrad.simplify.cost import Cost, count
+from symgrad.simplify.rewriting import number
+
+__all__ = ["Change", "Derivation", "Step", "Term", "derive"]
+
+MANY = 24  # steps, from which on they are grouped
+SHORT = 36  # characters of a part that stands inside another step
+OFF_PATH = 40  # characters of a part without derivative that gets a name
+
+_FOLDED = frozenset({"to_real", "nonnegative", "label", "broadcast_to", "reshape"})  # never steps of their own
+
+
+@dataclass
+class Term:
+    """What one user sends: ``user`` the step, ``local`` the derivative of its formula (``None``: it is no factor, ``map`` shows
+    what happens to ``g``), ``product`` the adjoint through it."""
+
+    user: Step
+    local: Expr | None
+    map: Expr
+    product: Expr
+
+
+@dataclass
+class Step:
+    """One node. ``formula`` in terms of other steps' ``symbol``; ``adjoint`` the symbol of its derivative, ``None`` where none
+    is asked for; ``terms`` what its users send; at a point ``value`` and ``gradient``."""
+
+    node: Expr
+    name: str
+    symbol: Expr
+    formula: Expr
+    adjoint: Expr | None
+    terms: list[Term] = field(default_factory=list)
+    value: Array | None = None
+    gradient: Array | None = None
+
+    @property
+    def is_input(self) -> bool:
+        """A symbol of the user's, which is not computed."""
+        return self.symbol is self.node
+
+
+@dataclass(frozen=True)
+class Change:
+    """One use of a rule; ``times`` it did the same, or in a long derivation similar things."""
+
+    rule: str
+    before: str
+    after: str
+    times: int = 1
+
+
+@dataclass
+class Derivation:
+    """``label``: what the expression is called; ``steps``: inputs first; ``wrt``: the steps asked for; ``raw``: their derivatives by
+    the bare chain rule, in terms of steps; ``final``: as ``sg.grad`` gives them; ``changes``: the rules between the two;
+    ``before``, ``after``: what the derivatives cost to compute."""
+
+    expr: Expr
+    label: str
+    steps: list[Step]
+    wrt: list[Step]
+    raw: list[Expr]
+    final: list[Expr]
+    changes: list[Change]
+    before: Cost
+    after: Cost
+
+
+def derive(
+    y: Expr, wrt: Sequence[Expr], values: Mapping[Expr, Array] | None = None, gradients: Mapping[Expr, Array] | None = None
+) -> Derivation:
+    """The derivation of ``y`` with respect to nodes. ``values``, ``gradients``: node → array, at a point."""
+    order = topological(y)
+    targets = [seen(w) for w in wrt]
+    active = active_nodes(order, {*targets, *wrt})
+    label = _label(y, order)
+    steps = _steps(y, order, active, targets, label)
+    by_node = {s.node: s for s in steps}
+    for step in steps:
+        if values is not None:
+            step.value = values.get(step.node)
+        if gradients is not None and step.adjoint is not None:
+            step.gradient = gradients.get(step.node)
+    for user in reversed(steps):
+        if user.adjoint is not None:
+            _send(user, {s.symbol: s for s in steps}, user.node is y)
+    raw = list(grad(y, list(wrt), simplify=False))
+    record: list[Application] = []
+    apply_local(raw, [y], record=record)
+    final = list(grad(y, list(wrt)))
+    names = {n: s.symbol for s in steps if not s.is_input for n in (s.node, *(s.node.args if s.node.op.name == "named" else ()))}
+    return Derivation(
+        y, label, steps, [by_node[t] for t in targets], [_in_names(r, names) for r in raw], final, _changes(record, names),
+        count(raw), count(final),
+    )  # fmt: skip
+
+
+def _label(y: Expr, order: Sequence[Expr]) -> str:
+    taken = {n.name for n in order if n.op.name in ("symbol", "named")}
+    if y.op.name == "named":
+        return y.name
+    letters = ("L", "f", "y", "J") if any(n.shape for n in order) else ("y", "f", "L", "F")
+    return next((c for c in letters if c not in taken), "f_")
+
+
+# --- steps -------------------------------------------------------------------------------------------------
+
+
+def _steps(y: Expr, order: Sequence[Expr], active: Collection[Expr], wrt: Sequence[Expr], label: str) -> list[Step]:
+    chosen = _chosen(y, order, active, wrt)
+    inner = [n for n in chosen if n.op is not SYMBOL and n is not y]
+    taken = {n.name for n in order if n.op is SYMBOL} | {label}
+    place = {n: k for k, n in enumerate(order)}
+    names = call_parts(inner, taken, {}, place, scalars="uvhrqst")
+    names[y] = label
+    symbols: dict[Expr, Expr] = {}
+    steps: list[Step] = []
+    for node in chosen:
+        leaf = node.op is SYMBOL and node is not y
+        name = node.name if leaf else names[node]
+        symbol = node if leaf else _symbol(name, node)
+        formula = node if leaf else _written(node, symbols)
+        adjoint = _symbol(f"d{label}/d{name}", node) if node in active or node is y else None
+        steps.append(Step(node, name, symbol, formula, adjoint))
+        symbols[node] = symbol
+    return steps
+
+
+def _symbol(name: str, like: Expr) -> Expr:
+    """Stands for a node: names of derivatives are no names that a user could give."""
+    params = {"name": name, "shape": like.shape, "kind": like.kind, "positive": False}
+    return intern_node(SYMBOL, (), params, like.shape, like.kind)
+
+
+def _written(node: Expr, symbols: Mapping[Expr, Expr]) -> Expr:
+    """The node's formula with names for the steps below it."""
+    body = node.args[0] if node.op.name == "named" else node
+    if body in symbols and body is not node:
+        return symbols[body]
+    return rewrite([body], lambda n, args: symbols[n] if n in symbols and n is not body else rebuild(n, args))[0]
+
+
+def _chosen(y: Expr, order: Sequence[Expr], active: Collection[Expr], wrt: Sequence[Expr]) -> list[Expr]:
+    """The nodes that are steps, operands first."""
+    uses: dict[Expr, int] = dict.fromkeys(order, 0)
+    for node in order:
+        for a in node.args:
+            uses[a] += 1
+    within = {n.args[0] for n in order if n.op.name == "named" and uses[n.args[0]] == 1}
+    within |= {a for n in order if is_affine(n) for a in n.args if a.op.name == "contract" and uses[a] == 1}
+    grouped = sum(n in active and n.op is not SYMBOL for n in order) > MANY
+    chosen: list[Expr] = []
+    length: dict[Expr, int] = {}
+    for node in order:
+        length[node] = min(sum(length[a] for a in node.args) + 3, 10**6) if node.args else len(text(node, check=False))
+        if node is y or node in wrt:
+            keep = True
+        elif node.op is SYMBOL:
+            keep = node in active
+        elif not node.args or node in within or node.op.name in _FOLDED:
+            keep = False
+        elif node in active:
+            single = uses[node] == 1 and length[node] <= SHORT and node.op.name != "named" and not is_hidden(node) and not is_affine(node)
+            keep = not (grouped and single)
+        else:
+            keep = node.op.name == "named" or length[node] > OFF_PATH
+        if keep:
+            chosen.append(node)
+            length[node] = 3
+    return chosen
+
+
+# --- the chain rule ------------------------------------------------------------------------------------------
+
+
+def _send(user: Step, steps: Mapping[Expr, Step], first: bool) -> None:
+    """The terms that a step sends to the steps in its formula; ``first``: from the expression itself, whose adjoint is 1."""
+    formula = user.formula
+    inputs = [n for n in topological(formula) if n in steps and steps[n].adjoint is not None and n is not user.symbol]
+    if not inputs:
+        return
+    assert user.adjoint is not None
+    own = {} if formula.op is SYMBOL else {formula: user.symbol}
+    ones = _ones(formula)
+    seeds = [ones if first else user.adjoint, ones if first else _symbol("g", formula), ones]
+    sent, mapped, locals_ = (_through(formula, seed, inputs, own) for seed in seeds)
+    for x, product, through, local in zip(inputs, sent, mapped, locals_, strict=True):
+        if product is not None and through is not None:
+            factor = local if _is_factor(formula, x) else None
+            steps[x].terms.append(Term(user, None if factor is None else _plain(factor), _plain(through), _plain(product)))
+
+
+def _ones(like: Expr) -> Expr:
+    return do("broadcast_to", constant(1.0), shape=like.shape) if like.shape else constant(1.0)
+
+
+def _through(formula: Expr, seed: Expr, inputs: Sequence[Expr], own: Mapping[Expr, Expr]) -> list[Expr | None]:
+    """The adjoints of the inputs for the seed, tidied; the formula's value goes by its name."""
+    sent = pull_back([(formula, seed)], inputs)
+    arrived = [e for e in sent if e is not None]
+    tidied = iter(_tidied([substitute(e, own) for e in arrived], [seed, formula]))
+    return [None if e is None else next(tidied) for e in sent]
+
+
+def _tidied(derivatives: list[Expr], written: list[Expr]) -> list[Expr]:
+    for finish in FINISH:
+        derivatives = list(finish(derivatives, written))
+    return derivatives
+
+
+def _is_factor(formula: Expr, x: Expr) -> bool:
+    """Whether the formula's derivative multiplies the adjoint element by element."""
+    between = active_nodes(topological(formula), {x})
+    return formula.shape == x.shape and all(n is x or n.op.family == "elementwise" for n in between)
+
+
+def _plain(e: Expr) -> Expr:
+    """``2`` for a tensor that is 2.0 everywhere; ``1`` and ``0`` as the branches of a choice."""
+    if e.op.name == "where":
+        return intern_node(e.op, (e.args[0], _plain(e.args[1]), _plain(e.args[2])), {}, e.shape, e.kind)
+    value = number(e)
+    return e if value is None else constant(int(value) if value == int(value) else value)
+
+
+# --- what simplification did -----------------------------------------------------------------------------------
+
+
+def _in_names(e: Expr, names: Mapping[Expr, Expr]) -> Expr:
+    return substitute(e, names)
+
+
+_CHANGES = 16  # different ones; of more, one example a rule is shown
+_CHANGE = 72  # characters of one side of a change
+_UNTOUCHED = 16  # characters of a part that stays as it is, from which on a sign stands for it
+_SIGNS = "□◇△○☆"
+
+
+def _changes(record: Sequence[Application], names: Mapping[Expr, Expr]) -> list[Change]:
+    found: dict[tuple[str, str, str], int] = {}
+    for rule, before, after in record:
+        left, right = _abstract(_in_names(before, names), _in_names(after, names))
+        if left != right:
+            found[rule, left, right] = found.get((rule, left, right), 0) + 1
+    if len(found) <= _CHANGES:
+        return [Change(*key, times) for key, times in found.items()]
+    examples: dict[str, Change] = {}
+    for (rule, left, right), times in found.items():
+        first = examples.get(rule)
+        examples[rule] = replace(first, times=first.times + times) if first else Change(rule, left, right, times)
+    return list(examples.values())
+
+
+def _abstract(before: Expr, after: Expr) -> tuple[str, str]:
+    """Both sides of a change; a sign stands for what the rule moved about without looking into it."""
+    both = set(topological(before)) & set(topological(after))
+    signs: dict[Expr, Expr] = {}
+    waiting, met = [before], set[Expr]()
+    while waiting:
+        node = waiting.pop()
+        if node in met:
+            continue
+        met.add(node)
+        if node in both and len(signs) < len(_SIGNS) and len(text(node, check=False)) >= _UNTOUCHED:
+            signs[node] = _symbol(_SIGNS[len(signs)], node)
+        else:
+            waiting.extend(reversed(node.args))
+    return _short(substitute(before, signs)), _short(substitute(after, signs))
+
+
+def _short(e: Expr) -> str:
+    written = text(e, check=False)
+    last = written.splitlines()[-1]
+    return last if len(last) <= _CHANGE else last[: _CHANGE - 1] + "…"

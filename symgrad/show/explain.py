@@ -1,0 +1,216 @@
+"""EXPLAIN: the chain rule of an expression, step by step, as text, LaTeX, Markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from symgrad import dims
+from symgrad.errors import ShapeError
+from symgrad.expr import Expr, as_expr, free_symbols, topological
+from symgrad.show.derivation import Change, Derivation, Step, derive
+from symgrad.show.explain_html import as_html
+from symgrad.show.explain_latex import as_latex, as_markdown
+from symgrad.show.explain_words import Notation, chain_lines, cost_words, shown, values_of
+from symgrad.show.formulas import Formulas
+from symgrad.show.point import Point, at
+from symgrad.show.text import text
+from symgrad.show.wrap import terminal_width, wrapped
+
+__all__ = ["Explanation", "explain"]
+
+
+def explain(y: Any, /, wrt: Any = None, values: Mapping[Any, Any] | None = None, **point: Any) -> Explanation:
+    """Why the derivative is what it is: the chain rule step by step, then what simplification made of it.
+
+    ``y``: a scalar expression. ``wrt``: a symbol, an intermediate node, a name, or several of them; all real symbols by default.
+    ``point``: a number or array for each symbol, to have numbers beside the symbols; ``values``: the same as a mapping, for names
+    that are no Python keywords. Raises ``ShapeError`` where ``y`` is no scalar, ``ValueError`` for a ``wrt`` that does not occur,
+    ``TypeError`` for a missing or unknown name of the point.
+
+    >>> import symgrad as sg
+    >>> w, x = sg.symbols("w x")
+    >>> print(sg.explain(sg.tanh(w*x), w))
+    y = tanh(w*x), differentiated by w
+    <BLANKLINE>
+    Steps
+      u1 = w*x
+      y = tanh(u1)
+    <BLANKLINE>
+    Chain rule, from y back
+      dy/du1 = ∂y/∂u1
+             = 1 - y**2
+      dy/dw = dy/du1 · ∂u1/∂w
+            = dy/du1 · x
+    <BLANKLINE>
+    Put together: 6 operations
+      dy/dw = 1.0*(1 - y**2)*x
+    <BLANKLINE>
+    Simplified
+      multiply by 1: 1.0*(1 - y**2) → 1 - y**2
+    <BLANKLINE>
+    Result: 5 operations
+      dy/dw = x*(1 - tanh(w*x)**2)
+    """
+    root = as_expr(y)
+    if root.shape != ():
+        shape = dims.format_shape(root.shape)
+        raise ShapeError(f"explain: the expression has shape {shape}, only a scalar has a gradient: take a sum or one of its elements")
+    targets = _targets(root, wrt)
+    where = at(root, values, **point) if point or values else None
+    known = (where.values, where.gradients) if where is not None else (None, None)
+    return Explanation(derive(root, targets, *known), where)
+
+
+def _targets(y: Expr, wrt: Any) -> list[Expr]:
+    symbols = {s.name: s for s in free_symbols(y)}
+    if wrt is None:
+        targets: list[Any] = [s for s in symbols.values() if s.kind == "real"]
+    elif isinstance(wrt, (str, Expr)):
+        targets = [wrt]
+    else:
+        targets = list(wrt.values()) if isinstance(wrt, Mapping) else list(wrt)
+    nodes = topological(y)
+    named = {n.name: n for n in nodes if n.op.name == "named"} | symbols
+    present, found = set(nodes), []
+    for target in targets:
+        if isinstance(target, str) and target not in named:
+            raise ValueError(f"explain: nothing is named {target!r} here; named are {', '.join(named) or 'none'}")
+        node = named[target] if isinstance(target, str) else as_expr(target)
+        if node.kind != "real":
+            raise TypeError(f"explain: a derivative with respect to {node.kind} values does not exist")
+        if node not in present:
+            name = repr(node.name) if node.op.name == "symbol" else f"the {node.op.name} node of shape {dims.format_shape(node.shape)}"
+            raise ValueError(f"explain: {name} does not occur in the expression; its symbols are {', '.join(symbols) or 'none'}")
+        found.append(node)
+    if not found:
+        raise ValueError("explain: there is nothing to differentiate by")
+    return list(dict.fromkeys(found))
+
+
+class Explanation:
+    """What :func:`explain` returns.
+
+    Prints as text (``rich.print`` in colours), in a notebook as a table on light or dark ground; :meth:`latex` and :meth:`markdown`
+    for papers and pages. ``steps``: the nodes between ``wrt`` and the expression, with ``name``, ``formula``, ``terms``, ``value``
+    and ``gradient``; ``changes``: rules applied; ``gradients``: name → derivative as ``sg.grad`` gives it; ``point``: the
+    :class:`Point`, or ``None``.
+    """
+
+    def __init__(self, derivation: Derivation, point: Point | None) -> None:
+        self.derivation, self.point = derivation, point
+
+    @property
+    def steps(self) -> list[Step]:
+        return self.derivation.steps
+
+    @property
+    def changes(self) -> list[Change]:
+        return self.derivation.changes
+
+    @property
+    def gradients(self) -> Formulas:
+        d = self.derivation
+        return Formulas({s.name: e for s, e in zip(d.wrt, d.final, strict=True)}, of=d.label)
+
+    def text(self, width: int | None = None) -> str:
+        """The explanation as plain text; lines are broken at ``width`` columns where they can be."""
+        return "\n".join(wrapped(line, width, _below(line)) for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        d = self.derivation
+        yield from _heading(d, self.point)
+        yield from ("", "Steps")
+        computed = [s for s in d.steps if not s.is_input]
+        for s, line in _with_values(computed, [f"  {s.name} = {_one_line(s.formula)}" for s in computed]):
+            yield line
+            yield from (f"  {extra}" for extra in _parts_of(s))
+        yield from ("", f"Chain rule, from {d.label} back")
+        values = values_of(d, self.point)
+        for s in reversed(d.steps):
+            if s.terms:
+                equalities = chain_lines(s, d, _TEXT, values)
+                wide = len(equalities[0].head)
+                yield from (f"  {e.head:{wide}} = {e.body}" for e in equalities)
+        yield from ("", f"Put together: {cost_words(d.before, d.expr)}")
+        yield from _indented(str(Formulas({s.name: e for s, e in zip(d.wrt, d.raw, strict=True)}, of=d.label)))
+        if d.changes:
+            yield from ("", "Simplified")
+            yield from (f"  {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: {c.before} → {c.after}" for c in d.changes)
+        yield from ("", f"Result: {cost_words(d.after, d.expr)}")
+        yield from _indented(str(self.gradients))
+        if self.point is not None:
+            yield from (f"  d{d.label}/d{s.name} = {shown(s.gradient)} at the point" for s in d.wrt)
+
+    def __str__(self) -> str:
+        return self.text(terminal_width())
+
+    __repr__ = __str__
+
+    def latex(self) -> str:
+        """The derivation as one aligned block, without delimiters."""
+        return as_latex(self.derivation, self.gradients, self.point)
+
+    def markdown(self) -> str:
+        """A page with headings and formulas between ``$$``."""
+        return as_markdown(self.derivation, self.gradients, self.point)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.derivation, self.gradients, self.point)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": self.text(), "text/html": self._repr_html_(), "text/markdown": self.markdown()}
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.text import Text
+
+        for line in self.text(options.max_width).split("\n"):
+            written = Text(line, style="" if line.startswith(" ") else "bold")
+            if line.startswith(" "):
+                written.highlight_regex(r"[d∂][^\s/()]+/[d∂][^\s/(),]+", "cyan")
+                written.highlight_regex(r"(?<![\w.])\d+\.?\d*(e[-+]?\d+)?", "green")
+                written.highlight_regex(r"^  [^:=]*(?=: .* → )", "magenta")
+                written.highlight_regex(r"[=·→]", "dim")
+            yield written
+
+
+def _below(line: str) -> int:
+    """Where the rest of a broken line begins: behind its sign."""
+    sign = line.find(" = ")
+    return sign + 3 if 0 <= sign < 24 else len(line) - len(line.lstrip()) + 4
+
+
+def _heading(d: Derivation, point: Point | None) -> Iterator[str]:
+    *parts, last = text(d.expr).split("\n")
+    by = f"differentiated by {', '.join(s.name for s in d.wrt)}"
+    if parts or d.expr.op.name == "named":
+        yield f"{d.label}, {by}, where"
+        yield from (f"  {p}" for p in parts)
+        yield f"  {last}" if d.expr.op.name == "named" else f"  {d.label} = {last}"
+    else:
+        yield f"{d.label} = {last}, {by}"
+    if point is not None:
+        yield "at " + ", ".join(f"{s.name} = {shown(v, brief=True)}" for s, v in ((s, point.values[s]) for s in point.inputs))
+
+
+def _one_line(e: Expr) -> str:
+    return text(e, check=False).split("\n")[-1]
+
+
+_TEXT = Notation(_one_line, lambda a, b: f"∂{a}/∂{b}", shown, " · ", " ⊙ ")
+
+
+def _parts_of(step: Step) -> list[str]:
+    """Lines in front of a step's formula where it is long."""
+    return text(step.formula, check=False).split("\n")[:-1]
+
+
+def _with_values(steps: Sequence[Step], lines: Sequence[str]) -> Iterator[tuple[Step, str]]:
+    """The steps' lines with their values in a column."""
+    wide = max((len(line) for line in lines if len(line) <= 48), default=0)
+    for step, line in zip(steps, lines, strict=True):
+        yield step, f"{line:{wide}}   {shown(step.value)}".rstrip()
+
+
+def _indented(lines: str) -> Iterator[str]:
+    yield from (f"  {line}" for line in lines.split("\n"))

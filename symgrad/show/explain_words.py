@@ -1,0 +1,115 @@
+"""EXPLAIN WORDS: how an explanation says what it says, in a notation that is given: formulas by ``spell``, one line or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symgrad import dims
+from symgrad.evaluate import evaluate
+from symgrad.expr import Array, Expr, topological
+from symgrad.show.derivation import Derivation, Step, Term
+from symgrad.show.layout import PRODUCT, leads_negative
+from symgrad.show.point import Point
+from symgrad.show.text import text_layout
+from symgrad.simplify.cost import NAMED_SIZE, Cost
+
+__all__ = ["Line", "Notation", "chain_lines", "cost_words", "shown", "values_of"]
+
+ELEMENTS = 4  # of an array that are written out
+
+
+def shown(value: Array | None, brief: bool = False) -> str:
+    """A value beside a symbol: six digits; a small array in full, a large one by its shape and (unless ``brief``) its largest magnitude."""
+    if value is None:
+        return ""
+    if value.ndim == 0:
+        return str(value.item()) if value.dtype.kind in "bi" else f"{value.item():.6g}"
+    if value.size <= ELEMENTS:
+        return np.array2string(value, formatter={"float_kind": lambda v: f"{v:.6g}"}).replace("\n", "")
+    if brief:
+        return f"array {dims.format_shape(value.shape)}"
+    finite = np.abs(value[np.isfinite(value)]) if value.dtype.kind == "f" else np.abs(value)
+    return f"{dims.format_shape(value.shape)}, |·| ≤ {finite.max():.3g}" if finite.size else dims.format_shape(value.shape)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One equality of the chain rule: ``head`` is its left side, empty where it goes on."""
+
+    head: str
+    body: str
+
+
+def values_of(derivation: Derivation, point: Point | None) -> dict[Expr, Any]:
+    """Input or stand-in → value, for evaluating local derivatives at the point."""
+    return {} if point is None else {**point.inputs, **{s.symbol: s.value for s in derivation.steps if s.value is not None}}
+
+
+@dataclass(frozen=True)
+class Notation:
+    """``spell`` writes an expression, ``partial`` a derivative of one name by another, ``value`` a number; ``times`` is a product's sign,
+    ``each`` that of a product element by element."""
+
+    spell: Callable[[Expr], str]
+    partial: Callable[[str, str], str]
+    value: Callable[[Array | None], str]
+    times: str
+    each: str
+
+
+def chain_lines(step: Step, derivation: Derivation, notation: Notation, values: Mapping[Expr, Any]) -> list[Line]:
+    """What a step's adjoint is: the chain rule, the same with the derivatives put in, and with numbers at a point."""
+    assert step.adjoint is not None
+    top = derivation.steps[-1]
+    rule = " + ".join(_rule(t, step, t.user is top, notation) for t in step.terms)
+    inserted = " + ".join(_product(t, t.user is top, notation, len(step.terms) > 1) for t in step.terms)
+    lines = [Line(notation.spell(step.adjoint), rule), Line("", inserted)]
+    result = notation.value(step.gradient)
+    if result:
+        parts = [_in_numbers(t, t.user is top, notation, values, len(step.terms) > 1) for t in step.terms]
+        numbers = " + ".join(parts) if all(parts) else ""
+        lines += [Line("", numbers)] if numbers not in ("", result, lines[-1].body) else []
+        lines += [Line("", result)] if result != lines[-1].body else []
+    return lines
+
+
+def _rule(term: Term, step: Step, first: bool, notation: Notation) -> str:
+    own = notation.partial(term.user.name, step.name)
+    return own if first or term.user.adjoint is None else f"{notation.spell(term.user.adjoint)}{notation.times}{own}"
+
+
+def _product(term: Term, first: bool, notation: Notation, several: bool) -> str:
+    if first or term.local is None or term.user.adjoint is None:
+        written = notation.spell(term.product)
+        return f"({written})" if several and leads_negative(term.product) else written
+    local = notation.spell(term.local)
+    sign = notation.each if term.local.shape else notation.times
+    return f"{notation.spell(term.user.adjoint)}{sign}{f'({local})' if _is_loose(term.local) else local}"
+
+
+def _is_loose(e: Expr) -> bool:
+    """Whether it needs parentheses as a factor."""
+    return text_layout(e)[0] < PRODUCT or leads_negative(e)
+
+
+def _in_numbers(term: Term, first: bool, notation: Notation, values: Mapping[Expr, Any], several: bool) -> str:
+    if term.local is None or term.local.shape or term.user.gradient is None:
+        return ""
+    factor = evaluate([term.local], values)[0]
+    local = notation.value(factor)
+    local = f"({local})" if np.signbit(factor) and (several or not first) else local
+    return local if first else f"{notation.value(term.user.gradient)}{notation.times}{local}"
+
+
+def cost_words(cost: Cost, expr: Expr) -> str:
+    """``7 operations``; with tensors also the arithmetic of all their elements."""
+    written = f"{cost.operations:,} operation{'s' * (cost.operations != 1)}"
+    shaped = [n for n in topological(expr) if n.shape]
+    if not shaped:
+        return written
+    named = dict.fromkeys(name for n in shaped for d in n.shape for name in dims.names(d))
+    return f"{written}, {cost.flops:,.0f} flops" + (f" at {', '.join(f'{name} = {NAMED_SIZE}' for name in named)}" if named else "")

@@ -1,0 +1,60 @@
+"""WRAP: lines for a terminal of some width, broken where a reader would."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+
+__all__ = ["terminal_width", "wrapped"]
+
+_BREAKS = re.compile(r" (?=[+\-] )| (?=[←→·@*/] )|(?<=,) ")  # before a sign, after a comma
+_LEAST = 20  # characters that a line has at least
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that standard output is, ``None`` where it is none: what goes into a file is not broken."""
+    try:
+        interactive = sys.stdout.isatty()
+    except (AttributeError, ValueError):  # replaced, or closed
+        return None
+    return shutil.get_terminal_size().columns if interactive else None
+
+
+def wrapped(line: str, width: int | None, indent: int | None = None) -> str:
+    """The line in pieces of at most ``width`` characters where it can be broken: before signs, after commas, else at any space.
+
+    ``indent``: of the lines that follow; by default two more than the line's own.
+
+    >>> print(wrapped("y = first + second + third + fourth", 24))
+    y = first + second
+      + third + fourth
+    """
+    if width is None or len(line) <= width:
+        return line
+    own = len(line) - len(line.lstrip())
+    below = " " * min(own + 2 if indent is None else indent, max(width - _LEAST, 0))
+    lines: list[str] = []
+    rest = line
+    while len(rest) > width:
+        least = len(rest) - len(rest.lstrip()) + 1
+        places = [m.start() for m in _BREAKS.finditer(rest, least) if m.start() <= width]
+        place = _outermost(rest, places) if places else rest.rfind(" ", least, width + 1)
+        if place < least:
+            place = rest.find(" ", width)
+            if place < 0:
+                break
+        lines.append(rest[:place].rstrip())
+        rest = below + rest[place:].lstrip()
+    return "\n".join([*lines, rest])
+
+
+def _outermost(line: str, places: list[int]) -> int:
+    """The last place of those that are within the fewest brackets; never so early that most of the line stays empty."""
+    depth, depths = 0, []
+    for c in line[: places[-1] + 1]:
+        depth += (c in "([{") - (c in ")]}")
+        depths.append(depth)
+    late = [p for p in places if p >= places[-1] // 2]
+    shallow = min(depths[p] for p in late)
+    return max(p for p in late if depths[p] == shallow)

@@ -1,0 +1,233 @@
+"""sg.explain: the chain rule step by step, in every form, and that each step is right."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from katex import katex_errors
+
+import symgrad as sg
+from symgrad.evaluate import evaluate
+from symgrad.expr import Expr
+from symgrad.show import Explanation
+
+w, x, b, t = sg.symbols("w x b t")
+X, T = sg.symbol("X", ("n", 4)), sg.symbol("T", "n")
+k = sg.symbol("k", "n", integer=True)
+
+
+def network(activation: str = "tanh", sizes: tuple[int, ...] = (5, 3, 1)) -> tuple[Expr, Any]:
+    net = sg.nn.MLP(4, list(sizes), activation=activation)
+    return sg.nn.mse(net(X)[:, 0], T) + 1e-3 * net.l2(), net
+
+
+def point_of(net: Any) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return net.init(seed=0) | {"X": rng.normal(size=(6, 4)), "T": rng.normal(size=6)}
+
+
+def lines(explanation: Explanation) -> list[str]:
+    return str(explanation).split("\n")
+
+
+# --- what is said --------------------------------------------------------------------------------------------
+
+
+def test_a_neuron_at_a_point() -> None:
+    assert str(sg.explain(sg.tanh(w * x + b), [w], w=-3, x=2, b=6.8813735870195432)) == """\
+y = tanh(w*x + b), differentiated by w
+at w = -3, x = 2, b = 6.88137
+
+Steps
+  u1 = w*x       -6
+  u2 = u1 + b    0.881374
+  y = tanh(u2)   0.707107
+
+Chain rule, from y back
+  dy/du2 = ∂y/∂u2
+         = 1 - y**2
+         = 0.5
+  dy/du1 = dy/du2 · ∂u2/∂u1
+         = dy/du2 · 1
+         = 0.5 · 1
+         = 0.5
+  dy/dw = dy/du1 · ∂u1/∂w
+        = dy/du1 · x
+        = 0.5 · 2
+        = 1
+
+Put together: 7 operations
+  dy/dw = 1.0*(1 - y**2)*x
+
+Simplified
+  multiply by 1: 1.0*(1 - y**2) → 1 - y**2
+
+Result: 6 operations
+  dy/dw = x*(1 - tanh(w*x + b)**2)
+  dy/dw = 1 at the point"""
+
+
+def test_branches_are_added() -> None:
+    shown = lines(sg.explain(x**2 + sg.sin(x), x, x=0.5))
+    assert "  dy/dx = ∂y/∂x" not in shown
+    assert "  dy/dx = dy/du2 · ∂u2/∂x + dy/du1 · ∂u1/∂x" in shown
+    assert "        = dy/du2 · cos(x) + dy/du1 · 2*x" in shown
+    assert "        = 1 · 0.877583 + 1 · 1" in shown
+
+
+def test_a_network_reads_as_backpropagation() -> None:
+    loss, net = network("relu", (8, 1))
+    shown = lines(sg.explain(loss, list(net.parameters)))
+    assert "  Z1 = X @ W1 + b1" in shown and "  H1 = relu(Z1)" in shown
+    assert "         = dL/dH1 ⊙ where(Z1 > 0, 1, 0)" in shown
+    assert "         = dL/dZ2 @ W2.T" in shown
+    assert any(line.endswith("+ X.T @ dL/dZ1") for line in shown)
+    assert any(line.startswith("Result: ") and "flops at n = 1000" in line for line in shown)
+
+
+def test_named_nodes_keep_their_names() -> None:
+    z = (w * x + b).named("z")
+    explanation = sg.explain((sg.sigmoid(z).named("p") - t) ** 2, ["w", z, "p"])
+    assert [s.name for s in explanation.derivation.wrt] == ["w", "z", "p"]
+    assert "  z = u1 + b" in lines(explanation) and "  p = sigmoid(z)" in lines(explanation)
+    assert "        = dy/dp · p*(1 - p)" in lines(explanation)
+
+
+def test_rules_are_named_and_untouched_parts_are_signs() -> None:
+    loss, net = network()
+    explanation = sg.explain(loss, list(net.parameters))
+    contract = next(c for c in explanation.changes if c.rule == "contract scaled")
+    assert "□" in contract.before and "□" in contract.after and contract.times > 1
+    assert len({c.rule for c in explanation.changes}) == len(explanation.changes)  # a long one: an example a rule
+
+
+def test_long_formulas_are_grouped() -> None:
+    y = sum((sg.sin(x * n) * sg.exp(-x / n) for n in range(1, 13)), start=x)
+    explanation = sg.explain(y, x)
+    assert 2 < len(explanation.steps) < 45
+    assert max(map(len, explanation.text(80).split("\n"))) <= 80
+    assert max(map(len, explanation.text(40).split("\n"))) <= 60  # a formula without a place to break stays whole
+
+
+# --- that it is right ----------------------------------------------------------------------------------------
+
+
+FORMULAS: dict[str, tuple[Expr, dict[str, Any]]] = {
+    "polynomial": (3 * x**2 - 4 * x + 5, {"x": 3.0}),
+    "branches": (sg.sin(x) * sg.exp(-(x**2) / 2) + x**2 / (1 + w * x), {"x": 0.5, "w": 0.3}),
+    "choice": (sg.where(x > w, x * w, sg.relu(x) ** 2) * x, {"x": 0.5, "w": 1.3}),
+    "softmax": ((sg.softmax(sg.symbol("v", 3) * w) * sg.symbol("v", 3)).sum(), {"v": [0.1, -0.4, 0.3], "w": 2.0}),
+    "norms": (sg.norm(sg.symbol("v", 3)) * sg.logsumexp(sg.symbol("v", 3)) + sg.symbol("v", 3)[1:].sum(), {"v": [0.1, -0.4, 0.3]}),
+    "quadratic": (sg.symbol("v", 3) @ sg.symbol("A", (3, 3)) @ sg.symbol("v", 3), {
+        "v": [0.1, -0.4, 0.3], "A": np.arange(9.0).reshape(3, 3)}),
+    "classes": (sg.nn.cross_entropy(X @ sg.symbol("W", (4, 3)), k), {
+        "X": np.random.default_rng(1).normal(size=(5, 4)), "W": np.random.default_rng(2).normal(size=(4, 3)), "k": [0, 2, 1, 1, 0]}),
+    "network": (network()[0], point_of(network()[1])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_step_is_right(name: str) -> None:
+    """Formulas of steps give the nodes' values, and what users send adds up to the gradient."""
+    y, point = FORMULAS[name]
+    explanation = sg.explain(y, values=point)
+    given = {**explanation.point.inputs, **{s.symbol: s.value for s in explanation.steps}}
+    given |= {s.adjoint: s.gradient for s in explanation.steps if s.adjoint is not None}
+    for step in explanation.steps:
+        np.testing.assert_allclose(evaluate(step.formula, given) if not step.is_input else step.value, step.value, rtol=1e-12)
+        if step.terms:
+            sent = sum(evaluate(term.product, given) for term in step.terms)
+            np.testing.assert_allclose(sent, step.gradient, rtol=1e-10, atol=1e-14, err_msg=step.name)
+    for symbol in y.free_symbols:
+        if symbol.kind == "real":
+            expected = explanation.point.grad(symbol)
+            np.testing.assert_allclose(evaluate(explanation.gradients[symbol.name], point), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_local_derivatives_times_upstream_are_the_products(name: str) -> None:
+    y, point = FORMULAS[name]
+    explanation = sg.explain(y, values=point)
+    given = {**explanation.point.inputs, **{s.symbol: s.value for s in explanation.steps}}
+    given |= {s.adjoint: s.gradient for s in explanation.steps if s.adjoint is not None}
+    for step in explanation.steps:
+        for term in step.terms:
+            if term.local is not None:
+                product = term.user.gradient * evaluate(term.local, given)
+                np.testing.assert_allclose(product, evaluate(term.product, given), rtol=1e-12, err_msg=step.name)
+
+
+def test_the_result_is_that_of_grad() -> None:
+    loss, net = network()
+    gradients = sg.explain(loss, list(net.parameters)).gradients
+    assert list(gradients.values()) == list(sg.grad(loss, list(net.parameters)))
+
+
+def test_operations_before_and_after() -> None:
+    derivation = sg.explain(x**2 * 1 + 0 * x, x).derivation
+    assert derivation.before.operations > derivation.after.operations == 1
+
+
+# --- forms ---------------------------------------------------------------------------------------------------
+
+
+def test_latex_and_markdown_compile() -> None:
+    shown = []
+    for y, point in FORMULAS.values():
+        for explanation in (sg.explain(y), sg.explain(y, values=point)):
+            shown.append(explanation.latex())
+            shown += explanation.markdown().split("$$")[1::2]
+    assert not katex_errors(shown)
+
+
+def test_derivatives_along_all_paths_are_not_written_as_partial_ones() -> None:
+    shown = sg.explain(sg.sin(x) * x, x).latex()
+    assert r"\frac{\mathrm{d} y}{\mathrm{d} x} &= \frac{\partial y}{\partial x} + " in shown
+
+
+def test_html_stands_alone_and_is_escaped() -> None:
+    bundle = sg.explain(sg.where(x < w, x, w), x, x=1.0, w=2.0)._repr_mimebundle_()
+    page = bundle["text/html"]
+    assert "prefers-color-scheme" in page and "http" not in page and "<script" not in page
+    assert "x &lt; w" in page and "x < w" not in page
+    assert bundle["text/plain"].startswith("y = where(x < w, x, w)")
+
+
+def test_rich_prints_colours_and_files_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    explanation = sg.explain(sg.tanh(w * x), w)
+    terminal = io.StringIO()
+    Console(file=terminal, force_terminal=True, width=80, color_system="standard").print(explanation)
+    assert "\x1b[" in terminal.getvalue()
+    print(explanation)
+    assert "\x1b[" not in capsys.readouterr().out
+
+
+def test_wide_lines_are_broken_at_the_width() -> None:
+    loss, net = network("tanh", (8, 8, 3, 1))
+    for width in (80, 60):
+        assert max(map(len, sg.explain(loss, list(net.parameters)).text(width).split("\n"))) <= width
+
+
+# --- what is refused -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: sg.explain(X.sum(0), X), sg.ShapeError, "only a scalar"),
+        (lambda: sg.explain(x**2, w), ValueError, "'w' does not occur"),
+        (lambda: sg.explain(x**2, "q"), ValueError, "nothing is named 'q'"),
+        (lambda: sg.explain(x**2, sg.sin(x)), ValueError, "does not occur"),
+        (lambda: sg.explain(x**2, []), ValueError, "nothing to differentiate"),
+        (lambda: sg.explain(sg.where(x > 0, x, 0), x > 0), TypeError, "boolean"),
+        (lambda: sg.explain(x * w, x, x=1.0), TypeError, "no value for w"),
+    ],
+)
+def test_refusals(call: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()
