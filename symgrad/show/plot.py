@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from symgrad import dims
-from symgrad.differentiate import grad, jvp
-from symgrad.differentiate.vectorize import vectorize
 from symgrad.errors import ShapeError
-from symgrad.evaluate import evaluate
-from symgrad.expr import Array, Expr, as_expr, free_symbols, symbol, topological
+from symgrad.expr import Array, Expr, as_expr, free_symbols, symbol
+from symgrad.show.mapped import NOTHING, PRIMES, Mapped, Variable, derived, names
 from symgrad.show.picture import Picture, figure, legend, tidy
+from symgrad.show.plane import draw_plane
 from symgrad.show.sampling import Curve, sample, window
-from symgrad.show.text import text
 from symgrad.show.themes import Theme, theme_named
 from symgrad.show.unicode import pretty
 
 __all__ = ["plot"]
 
 RANGE = (-5.0, 5.0)
-LABEL = 48  # characters of a formula in a legend
 TITLE = 64
-GRID = 161  # points along each side of a shaded plane
-ARROWS = 19
-BANDS = 18
-TOGETHER = 256  # points evaluated at once where tensors take part
-PRIMES = ("", "′", "″", "‴")
 FUNCTIONS = "fghuvw"  # what curves without a name are called, once there are derivatives
 STYLES: tuple[dict[str, Any], ...] = (
     {"lw": 2.0, "zorder": 3}, {"lw": 1.6, "ls": "dashed", "zorder": 3.2}, {"lw": 1.6, "ls": "dashdot", "zorder": 3.2},
     {"lw": 1.6, "ls": "dotted", "zorder": 3.2},
 )  # fmt: skip
-NOTHING = "no finite value in this range"
-
-
-class _Variable(NamedTuple):
-    symbol: Expr
-    start: float
-    stop: float
 
 
 def plot(
@@ -85,7 +70,7 @@ def plot(
             raise ValueError("sg.plot: a tangent is a curve's, of one variable; fix the other one by its name")
         if len(curves) != 1:
             raise ValueError("sg.plot draws one expression of two variables at a time")
-        _draw_plane(ax, colours, curves[0], chosen, derivative is None or bool(derivative), known, title)
+        draw_plane(ax, colours, curves[0], chosen, derivative is None or bool(derivative), known, title)
     return Picture(ax.figure)
 
 
@@ -110,7 +95,7 @@ def _items(expr: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def _variables(given: Sequence[Any], items: Sequence[tuple[str, Any]]) -> list[_Variable]:
+def _variables(given: Sequence[Any], items: Sequence[tuple[str, Any]]) -> list[Variable]:
     """``x, (-5, 5), y`` or ``(x, (-5, 5)), (y, -1, 3)``."""
     own = {s.name: s for s in free_symbols(*[as_expr(item) for _, item in items if not _is_function(item)])}
     found: list[tuple[Expr, tuple[float, float] | None]] = []
@@ -124,7 +109,7 @@ def _variables(given: Sequence[Any], items: Sequence[tuple[str, Any]]) -> list[_
             found[-1] = (found[-1][0], _range(item))
         else:
             raise TypeError(f"sg.plot: {item!r} is neither a variable nor the range of one; write sg.plot(expr, x, (-5, 5))")
-    return [_Variable(s, *(ends or RANGE)) for s, ends in found]
+    return [Variable(s, *(ends or RANGE)) for s, ends in found]
 
 
 def _symbol(item: Expr | str, own: Mapping[str, Expr]) -> Expr:
@@ -146,25 +131,25 @@ def _range(ends: Any) -> tuple[float, float]:
     return start, stop
 
 
-def _guessed(items: Sequence[tuple[str, Any]], given: Mapping[Any, Any]) -> list[_Variable]:
+def _guessed(items: Sequence[tuple[str, Any]], given: Mapping[Any, Any]) -> list[Variable]:
     """The symbols that no value is given for."""
     expressions = [as_expr(item) for _, item in items if not _is_function(item)]
     taken = {getattr(key, "name", key) for key in given}
     free = [s for s in free_symbols(*expressions) if s.name not in taken]
     if not free and len(expressions) < len(items):
-        return [_Variable(symbol("x"), *RANGE)]
+        return [Variable(symbol("x"), *RANGE)]
     if not 1 <= len(free) <= 2 or any(s.shape for s in free):
         listed = ", ".join(s.name for s in free) or "none"
         raise TypeError(f"sg.plot: which variable? The symbols are {listed}: name one or two, as in sg.plot(expr, x, (-5, 5)), "
                         "and give the others' values by name")
-    return [_Variable(s, *RANGE) for s in free]
+    return [Variable(s, *RANGE) for s in free]
 
 
 def _is_function(item: Any) -> bool:
     return callable(item) and not isinstance(item, Expr)
 
 
-def _built(item: Any, variables: Sequence[_Variable]) -> Expr:
+def _built(item: Any, variables: Sequence[Variable]) -> Expr:
     """A function's expression is its value at the variables."""
     e = as_expr(item(*[v.symbol for v in variables]) if _is_function(item) else item)
     if e.ndim > 1 or (e.shape and not isinstance(e.shape[0], int)):
@@ -175,13 +160,13 @@ def _built(item: Any, variables: Sequence[_Variable]) -> Expr:
     return e
 
 
-def _called(item: Any, variables: Sequence[_Variable]) -> str:
+def _called(item: Any, variables: Sequence[Variable]) -> str:
     """``gelu(x)`` for the function."""
     name = getattr(item, "__name__", "") if _is_function(item) else ""
     return f"{name}({', '.join(v.symbol.name for v in variables)})" if name.isidentifier() else ""
 
 
-def _known(curves: Sequence[Expr], variables: Sequence[_Variable], given: Mapping[Any, Any]) -> dict[Expr, Any]:
+def _known(curves: Sequence[Expr], variables: Sequence[Variable], given: Mapping[Any, Any]) -> dict[Expr, Any]:
     """The values of the symbols that are no variables."""
     free = {s.name: s for s in free_symbols(*curves, *[v.symbol for v in variables])}
     known: dict[Expr, Any] = {}
@@ -208,53 +193,20 @@ def _orders(derivative: bool | int | None, alone: bool) -> int:
     return int(derivative)
 
 
-# --- numbers -------------------------------------------------------------------------------------------
-
-
-class _Mapped:
-    """Expressions as a NumPy function of many points at once."""
-
-    def __init__(self, exprs: Sequence[Expr], variables: Sequence[_Variable], known: Mapping[Expr, Any]) -> None:
-        self.known = known
-        axes = {name for e in topological(*exprs) for d in e.shape for name in dims.names(d)}
-        self.axis = next(name for k in range(len(axes) + 1) if (name := f"points{k or ''}") not in axes)
-        taken = {s.name for s in free_symbols(*exprs)}
-        names = [next(n for k in range(len(taken) + 1) if (n := f"{v.symbol.name}{'_' * (k + 1)}") not in taken) for v in variables]
-        self.points = [symbol(name, self.axis, positive=v.symbol.params["positive"]) for name, v in zip(names, variables, strict=True)]
-        self.exprs = vectorize(exprs, dict(zip([v.symbol for v in variables], self.points, strict=True)), (self.axis,))
-        self.together = TOGETHER if any(s.shape for s in known) else None
-
-    def __call__(self, *points: Array) -> list[Array]:
-        """``points``: one array (points,) a variable; the results have that axis in front."""
-        parts = []
-        count = len(points[0])
-        for start in range(0, count, self.together or count):
-            some = [p[start : start + (self.together or count)] for p in points]
-            at = {**self.known, **dict(zip(self.points, some, strict=True))}
-            parts.append(evaluate(self.exprs, at, sizes={self.axis: len(some[0])}))
-        return [np.concatenate(columns).astype(float) for columns in zip(*parts, strict=True)]
-
-
-def _derivative(e: Expr, variable: Expr) -> Expr:
-    if e.kind != "real":
-        raise TypeError(f"sg.plot: {e.kind} values have no derivative; write derivative=False")
-    return jvp(e, variable, 1.0) if e.shape else grad(e, variable)
-
-
 # --- curves --------------------------------------------------------------------------------------------
 
 
 def _draw_curves(
-    ax: Any, theme: Theme, curves: Sequence[tuple[str, Expr]], variable: _Variable, orders: int, tangents: Sequence[float],
+    ax: Any, theme: Theme, curves: Sequence[tuple[str, Expr]], variable: Variable, orders: int, tangents: Sequence[float],
     known: Mapping[Expr, Any], title: str | None,
 ) -> None:
     drawn: list[tuple[int, Curve]] = []
     colours = itertools.cycle(theme.curves)
     own = {k: [next(colours) for _ in range(int(e.shape[0]) if e.shape else 1)] for k, (_, e) in enumerate(curves)}
     for number, (name, e) in enumerate(curves):
-        derivatives = list(itertools.accumulate(range(orders), lambda d, _: _derivative(d, variable.symbol), initial=e))
+        derivatives = list(itertools.accumulate(range(orders), lambda d, _: derived(d, variable.symbol), initial=e))
         for order, d in enumerate(derivatives):
-            called = _names(name or (FUNCTIONS[number % len(FUNCTIONS)] if orders else ""), d, order)
+            called = names(name or (FUNCTIONS[number % len(FUNCTIONS)] if orders else ""), d, order)
             for k, colour in enumerate(own[number]):
                 curve = sample(_entry(d, k, variable, known), variable.start, variable.stop)
                 drawn.append((order, curve))
@@ -269,7 +221,7 @@ def _draw_curves(
         ax.set_ylim(*shown)
     several = len(drawn) + len(tangents) > 1
     if title is None:
-        title = "" if several else _names(*curves[0], 0, TITLE)[0]
+        title = "" if several else names(*curves[0], 0, TITLE)[0]
     _ground(ax, theme)
     tidy(ax, theme, title, pretty(variable.symbol.name), "")
     if shown is None:
@@ -278,28 +230,16 @@ def _draw_curves(
         legend(ax, theme)
 
 
-def _entry(e: Expr, k: int, variable: _Variable, known: Mapping[Expr, Any]) -> Callable[[Array], Array]:
+def _entry(e: Expr, k: int, variable: Variable, known: Mapping[Expr, Any]) -> Callable[[Array], Array]:
     """A curve as a function of points."""
-    mapped = _Mapped([e], [variable], known)
+    mapped = Mapped([e], [variable], known)
     return lambda points: mapped(points)[0][:, k] if e.shape else mapped(points)[0]
 
 
-def _names(name: str, e: Expr, order: int, longest: int = LABEL) -> list[str]:
-    """What each curve of an expression is called: its formula where that is short, with its name where it has one."""
-    stem, bracket, argument = name.partition("(")
-    called = pretty(stem or "f") + PRIMES[order] + (bracket + pretty(argument))
-    if e.shape:
-        return [f"{called}[{k}]" for k in range(int(e.shape[0]))]
-    formula = text(e)
-    if "\n" in formula or len(pretty(formula)) > longest or pretty(formula) == called:
-        return [called]
-    return [f"{called} = {pretty(formula)}" if name else pretty(formula)]
-
-
-def _draw_tangent(ax: Any, theme: Theme, e: Expr, variable: _Variable, place: float, known: Mapping[Expr, Any], colour: str) -> None:
+def _draw_tangent(ax: Any, theme: Theme, e: Expr, variable: Variable, place: float, known: Mapping[Expr, Any], colour: str) -> None:
     if e.shape:
         raise ShapeError("sg.plot: a tangent is drawn to one curve, the expression is a vector: take an entry")
-    height, slope = (float(v[0]) for v in _Mapped([e, _derivative(e, variable.symbol)], [variable], known)(np.array([place])))
+    height, slope = (float(v[0]) for v in Mapped([e, derived(e, variable.symbol)], [variable], known)(np.array([place])))
     if not (np.isfinite(height) and np.isfinite(slope)):
         raise ValueError(f"sg.plot: there is no tangent at {place:g}: the value is {height:g}, the derivative {slope:g}")
     label = f"tangent at {pretty(variable.symbol.name)} = {place:g}, slope {slope:.4g}".replace("-", "−")
@@ -316,86 +256,3 @@ def _ground(ax: Any, theme: Theme) -> None:
         ax.axhline(0, color=theme.muted, lw=0.8, alpha=0.8, zorder=1, label="_axis")
     if left < 0 < right:
         ax.axvline(0, color=theme.muted, lw=0.8, alpha=0.8, zorder=1, label="_axis")
-
-
-# --- planes --------------------------------------------------------------------------------------------
-
-
-def _draw_plane(
-    ax: Any, theme: Theme, curve: tuple[str, Expr], variables: Sequence[_Variable], field: bool, known: Mapping[Expr, Any],
-    title: str | None,
-) -> None:
-    from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
-
-    name, e = curve
-    x, y = variables
-    gx, gy = (np.linspace(v.start, v.stop, GRID) for v in variables)
-    mx, my = np.meshgrid(gx, gy)
-    (z,) = _Mapped([e], variables, known)(mx.ravel(), my.ravel())
-    z = np.ma.masked_invalid(z.reshape(mx.shape))
-    ax.set_xlim(x.start, x.stop)
-    ax.set_ylim(y.start, y.stop)
-    if 1 / 3 <= (y.stop - y.start) / (x.stop - x.start) <= 3:
-        ax.set_aspect("equal")
-    tidy(ax, theme, _names(name, e, 0, TITLE)[0] if title is None else title, pretty(x.symbol.name), pretty(y.symbol.name))
-    if not z.count():
-        ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=theme.muted, fontsize=9)
-        return
-    levels, extend = _levels(z.compressed())
-    colours = LinearSegmentedColormap.from_list("plane", theme.depth)
-    norm = BoundaryNorm(levels, colours.N, extend=extend)
-    shades = ax.contourf(mx, my, z, levels=levels, cmap=colours, norm=norm, extend=extend, zorder=0)
-    ax.contour(mx, my, z, levels=levels, colors=[theme.ground], linewidths=0.5, alpha=0.35, zorder=1)
-    bar = ax.figure.colorbar(shades, ax=ax, shrink=0.85, pad=0.02, ticks=levels[:: max(1, len(levels) // 8)], format=_tick)
-    bar.ax.tick_params(colors=theme.ink, labelsize=8, length=2)
-    bar.outline.set_visible(False)
-    if field:
-        _draw_field(ax, theme, e, variables, known)
-
-
-def _tick(value: float, position: int | None = None) -> str:
-    return (f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}").replace("-", "−")
-
-
-def _levels(z: Array) -> tuple[Array, Any]:
-    """Heights for the contours, closer together where most of the values are."""
-    low, middle, high = z.min(), np.median(z), z.max()
-    q1, q99 = np.quantile(z, (0.01, 0.99))
-    ends = ["", ""]
-    if high - q99 > 20 * (q99 - q1) > 0:
-        high, ends[1] = q99, "max"
-    if q1 - low > 20 * (q99 - q1) > 0:
-        low, ends[0] = q1, "min"
-    extend = "both" if all(ends) else ends[0] or ends[1] or "neither"
-    if not high > low:
-        margin = max(1e-9, 1e-6 * abs(low))
-        return np.array([low - margin, low + margin]), extend
-    t = np.linspace(0, 1, BANDS + 1)
-    share = (middle - low) / (high - low)
-    if share < 0.15:
-        t = t**3
-    elif share > 0.85:
-        t = 1 - (1 - t) ** 3
-    return low + (high - low) * t, extend
-
-
-def _draw_field(ax: Any, theme: Theme, e: Expr, variables: Sequence[_Variable], known: Mapping[Expr, Any]) -> None:
-    """Arrows along the gradient, uphill; lengths grow as the fourth root of the slope, so that gentle slopes show, too."""
-    x, y = variables
-    across = (x.stop - x.start) / ARROWS
-    rows = ARROWS if ax.get_aspect() == "auto" else max(4, round((y.stop - y.start) / across))
-    gx, gy = (np.linspace(v.start, v.stop, 2 * n + 1)[1::2] for v, n in ((x, ARROWS), (y, rows)))
-    mx, my = (m.ravel() for m in np.meshgrid(gx, gy))
-    height, u, v = _Mapped([e, _derivative(e, x.symbol), _derivative(e, y.symbol)], variables, known)(mx, my)
-    # as seen on the screen: both directions in shares of the picture
-    steps = np.stack([u * across, v * (y.stop - y.start) / rows])
-    slope = np.hypot(u, v)
-    seen = np.isfinite(height) & np.isfinite(slope) & (slope > 0)
-    if not seen.any():
-        return
-    length = 0.9 * (slope[seen] / np.quantile(slope[seen], 0.98)).clip(0, 1) ** 0.25
-    direction = np.stack([u[seen] * across, v[seen] * across]) / slope[seen]
-    if ax.get_aspect() == "auto":
-        direction = steps[:, seen] / np.hypot(*steps[:, seen]) * np.array([[across], [(y.stop - y.start) / rows]])
-    ax.quiver(mx[seen], my[seen], *(direction * length), angles="xy", scale_units="xy", scale=1, pivot="mid", width=0.0028, headwidth=4.2,
-              headlength=4.6, headaxislength=4.2, color=theme.arrow, zorder=2)

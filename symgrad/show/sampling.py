@@ -13,7 +13,7 @@ __all__ = ["Curve", "sample", "window"]
 
 COARSE = 401  # points to begin with
 LEVELS = 12  # times that an interval is halved
-MOST = 20_000  # points
+MOST = 8_000  # points
 LAST = 4  # halvings that tell whether an extreme value still moves
 STEP = 0.015  # of the height: a step between neighbours that is looked into
 BEND = 0.05  # radians, likewise, as seen on the screen
@@ -34,7 +34,7 @@ class Curve:
 def sample(function: Callable[[Array], Array], start: float, stop: float) -> Curve:
     """``function`` maps (points,) to (points,), whatever it may give there."""
     x = np.linspace(start, stop, COARSE)
-    y = _finite(function(x))
+    y = _values(function, x)
     coarse = y[np.isfinite(y)]
     if not coarse.size:
         return Curve(x, y, None, None)
@@ -49,14 +49,16 @@ def sample(function: Callable[[Array], Array], start: float, stop: float) -> Cur
             break
         middle = (x[wanted] + x[wanted + 1]) / 2
         x = np.insert(x, wanted + 1, middle)
-        y = np.insert(y, wanted + 1, _finite(function(middle)))
+        y = np.insert(y, wanted + 1, _values(function, middle))
         extremes.append((float(np.nanmin(y)), float(np.nanmax(y))))
     shown, cut = _shown(coarse, extremes[max(0, len(extremes) - 1 - LAST)], extremes[-1])
     return Curve(*_interrupted(x, y, shown[1] - shown[0]), *shown, cut)
 
 
-def _finite(y: Array) -> Array:
-    y = np.asarray(y, dtype=float)
+def _values(function: Callable[[Array], Array], x: Array) -> Array:
+    """NaN where there is no finite value."""
+    with np.errstate(all="ignore"):
+        y = np.asarray(function(x), dtype=float)
     return np.where(np.isfinite(y), y, np.nan)
 
 

@@ -1,0 +1,302 @@
+"""Plots: what is drawn, how curves are sampled (poles, jumps, kinks, gaps), planes, and wrong arguments."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import symgrad as sg
+from symgrad.show.sampling import sample, window
+
+pytest.importorskip("matplotlib", reason="plots need matplotlib")
+
+x, y, a = sg.symbols("x y a")
+
+
+def lines(picture) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Label → points of each curve."""
+    return {ln.get_label(): (ln.get_xdata(), ln.get_ydata()) for ln in picture.axes[0].get_lines() if not ln.get_label().startswith("_")}
+
+
+# --- curves --------------------------------------------------------------------------------------------
+
+
+def test_a_curve_and_its_derivative() -> None:
+    drawn = lines(sg.plot(x**3 - 3 * x, x, (-2, 3)))
+    assert list(drawn) == ["f = x³ − 3·x", "f′ = 3·x² − 3"]
+    px, py = drawn["f = x³ − 3·x"]
+    assert (px[0], px[-1]) == (-2, 3)
+    np.testing.assert_allclose(py, px**3 - 3 * px, atol=1e-12)
+    px, py = drawn["f′ = 3·x² − 3"]
+    np.testing.assert_allclose(py, 3 * px**2 - 3, atol=1e-12)
+
+
+def test_tangents() -> None:
+    picture = sg.plot(3 * x**2 - 4 * x + 5, x, (-5, 5), tangent_at=[3, 0])
+    assert list(lines(picture)) == ["3·x² − 4·x + 5", "tangent at x = 3, slope 14", "tangent at x = 0, slope −4"]
+    points = [line for line in picture.axes[0].get_lines() if line.get_label() == "_point"]
+    assert [(p.get_xdata()[0], p.get_ydata()[0]) for p in points] == [(3, 20), (0, 5)]
+    tangent = next(line for line in picture.axes[0].get_lines() if line.get_label().startswith("tangent"))
+    assert tangent.get_slope() == 14
+
+
+def test_derivatives_by_number() -> None:
+    assert list(lines(sg.plot(sg.sin(x), derivative=3))) == ["f = sin(x)", "f′ = cos(x)", "f″ = −sin(x)", "f‴ = −cos(x)"]
+    assert list(lines(sg.plot(sg.sin(x), derivative=False))) == ["sin(x)"]
+    assert sg.plot(sg.sin(x), derivative=False).axes[0].get_title(loc="left") == "sin(x)"
+    assert list(lines(sg.plot([sg.sin(x), x**2], derivative=True))) == ["f = sin(x)", "f′ = cos(x)", "g = x²", "g′ = 2·x"]
+
+
+def test_several_curves_named_curves_and_functions() -> None:
+    assert list(lines(sg.plot([sg.sin(x), x**2], x))) == ["sin(x)", "x²"]
+    assert list(lines(sg.plot({"alpha": sg.sin(x), "beta_1": x**2}, x))) == ["α = sin(x)", "β₁ = x²"]
+    assert list(lines(sg.plot([sg.gelu, sg.relu]))) == ["gelu(x)", "relu(x)"]
+    assert next(iter(lines(sg.plot(sg.gelu)))) == "gelu(x)" and len(lines(sg.plot(sg.gelu))) == 2
+    assert list(lines(sg.plot(sg.tanh, y, (0, 1), derivative=False))) == ["tanh(y)"]
+    assert list(lines(sg.plot(sg.compile(sg.sin(x)), derivative=False))) == ["sin(x)"]
+
+
+def test_other_symbols_by_name_and_arrays() -> None:
+    ((px, py),) = lines(sg.plot(a * x, x, (0, 1), a=3.0, derivative=False)).values()
+    np.testing.assert_allclose(py, 3 * px)
+    w, X, t = sg.symbol("w"), sg.symbol("X", "n"), sg.symbol("t", "n")
+    data = np.array([1.0, 2.0, 3.0])
+    ((pw, loss),) = lines(sg.plot(sg.nn.mse(w * X, t), w, (0, 4), values={"X": data, t: 2 * data}, derivative=False)).values()
+    np.testing.assert_allclose(loss, (pw - 2) ** 2 * 14 / 3, atol=1e-12)
+    title = sg.symbol("title")
+    assert lines(sg.plot(title * x, x, values={"title": 2.0}, derivative=False))
+
+
+def test_a_vector_has_a_curve_for_each_entry() -> None:
+    drawn = lines(sg.plot(sg.softmax(sg.stack([x, 1.0, -x])), x, derivative=True))
+    assert list(drawn) == ["f[0]", "f[1]", "f[2]", "f′[0]", "f′[1]", "f′[2]"]
+    total = sum(np.interp(0.5, *drawn[f"f[{k}]"]) for k in range(3))
+    assert total == pytest.approx(1, abs=1e-3)
+
+
+def test_a_symbol_that_is_assumed_positive() -> None:
+    p = sg.symbol("p", positive=True)
+    assert lines(sg.plot(sg.sqrt(p**2), "p", (0.5, 2)))
+
+
+# --- sampling ------------------------------------------------------------------------------------------
+
+
+def test_no_line_where_there_is_no_value() -> None:
+    curve = sample(np.log, -5, 5)
+    assert np.isnan(curve.y[curve.x < 0]).all() and np.isfinite(curve.y[curve.x > 0.01]).all()
+    assert curve.x[np.isfinite(curve.y)].min() < 1e-4  # it reaches the border
+
+
+def test_poles_have_gaps_and_are_cut_off() -> None:
+    curve = sample(np.tan, -5, 5)
+    for pole in (-1.5, -0.5, 0.5, 1.5):
+        k = np.searchsorted(curve.x, pole * np.pi)
+        assert np.isnan(curve.y[k - 2 : k + 3]).any()
+    assert curve.cut == (True, True) and 3 < curve.high < 30 and -30 < curve.low < -3
+    assert sample(lambda t: 1 / t**2, -5, 5).cut == (False, True)
+    assert sample(lambda t: 1 / np.sqrt(np.abs(t)), -5, 5).cut == (False, True)
+
+
+def test_what_is_steep_or_narrow_is_not_cut_off() -> None:
+    for function, top in ((np.exp, np.exp(5)), (lambda t: np.exp(-4000 * (t - 0.1234) ** 2), 1.0), (lambda t: t**10, 5.0**10)):
+        curve = sample(function, -5, 5)
+        assert curve.cut == (False, False) and curve.high == pytest.approx(top, rel=1e-3)
+        assert np.isfinite(curve.y).all()
+
+
+def test_jumps_have_gaps_and_kinks_are_sharp() -> None:
+    curve = sample(np.floor, -2.5, 2.5)
+    assert np.isnan(curve.y).sum() == 5
+    kink = 0.1234567
+    curve = sample(lambda t: np.abs(t - kink), -1, 1)
+    assert np.isfinite(curve.y).all() and np.nanmin(curve.y) < 1e-3
+    steep = sample(lambda t: np.tanh(2000 * t), -5, 5)
+    assert np.isfinite(steep.y).all()  # steep, and yet one line
+
+
+def test_sampling_ends_and_is_deterministic() -> None:
+    wild = sample(lambda t: np.sin(1 / t), -1, 1)
+    assert len(wild.x) <= 16_000
+    noise = np.random.default_rng(0).normal(size=10**6)
+    rough = sample(lambda t: noise[(np.abs(t) * 1e5).astype(int) % 10**6], -1, 1)
+    assert len(rough.x) <= 16_000
+    again = sample(lambda t: np.sin(1 / t), -1, 1)
+    np.testing.assert_array_equal(wild.y, again.y)
+
+
+def test_nothing_finite_and_constants() -> None:
+    nothing = sample(lambda t: np.full_like(t, np.nan), -1, 1)
+    assert nothing.low is None and window([nothing]) is None
+    assert [t.get_text() for t in sg.plot(sg.log(-(x**2) - 1), x).axes[0].texts] == ["no finite value in this range"]
+    low, high = window([sample(lambda t: np.full_like(t, 3.0), -1, 1)])
+    assert low < 3 < high
+    assert window([sample(lambda t: 0 * t, 0, 1)]) == (-0.5, 0.5)
+
+
+def test_a_derivatives_pole_does_not_squash_the_curve() -> None:
+    low, high = sg.plot(sg.tan(x), x, (-5, 5)).axes[0].get_ylim()
+    assert -30 < low and high < 30
+
+
+# --- planes --------------------------------------------------------------------------------------------
+
+
+def field(picture) -> np.ndarray:
+    from matplotlib.quiver import Quiver
+
+    (arrows,) = [c for c in picture.axes[0].collections if isinstance(c, Quiver)]
+    return np.stack([arrows.X, arrows.Y, arrows.U, arrows.V])
+
+
+def test_a_plane_has_contours_and_arrows_uphill() -> None:
+    picture = sg.plot((1 - x) ** 2 + 100 * (y - x**2) ** 2, (x, (-2, 2)), (y, (-1, 3)))
+    px, py, u, v = field(picture)
+    gx, gy = -2 * (1 - px) - 400 * px * (py - px**2), 200 * (py - px**2)
+    cosine = (u * gx + v * gy) / np.hypot(u, v) / np.hypot(gx, gy)
+    assert cosine.min() > 1 - 1e-9 and len(px) == 19**2
+    assert picture.axes[0].get_xlim() == (-2, 2) and picture.axes[0].get_ylim() == (-1, 3)
+    assert picture.axes[0].get_title(loc="left") == "(1 − x)² + 100·(y − x²)²"
+    assert len(picture.axes) == 2  # the bar of heights
+
+
+def test_every_way_to_write_the_variables() -> None:
+    for variables in ((x, (-1, 2), y, (0, 1)), ((x, (-1, 2)), (y, (0, 1))), ((x, -1, 2), ("y", 0, 1)), ("x", (-1, 2), y, (0, 1))):
+        ax = sg.plot(x * y, *variables).axes[0]
+        assert ax.get_xlim() == (-1, 2) and ax.get_ylim() == (0, 1)
+    assert sg.plot(x * y).axes[0].get_xlim() == (-5, 5)
+
+
+def test_no_arrows_where_there_is_no_value() -> None:
+    px, py, _, _ = field(sg.plot(sg.log(x * y)))
+    assert (px * py > 0).all()
+
+
+def test_planes_of_all_kinds() -> None:
+    assert not [c for c in sg.plot(x * y, derivative=False).axes[0].collections if type(c).__name__ == "Quiver"]
+    sg.plot(0 * x * y + 2.0, x, y)  # flat
+    sg.plot(1 / (x**2 + y**2), x, y)  # a pole
+    sg.plot(x * y * 1e-3, (x, (0, 100)), (y, (0, 1)))  # sides of different lengths
+    sg.plot(sg.where(x > 0, y, 0.0), x, y)
+    assert [t.get_text() for t in sg.plot(sg.sqrt(-1 - x**2 - y**2), x, y).axes[0].texts] == ["no finite value in this range"]
+
+
+# --- pictures ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_files_and_notebooks(tmp_path: Path, theme: str) -> None:
+    picture = sg.plot(sg.sin(x), theme=theme, title="A sine")
+    for name, head in (("p.png", b"\x89PNG"), ("p.pdf", b"%PDF"), ("p.svg", b"<?xml")):
+        picture.save(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(head)
+    ET.parse(tmp_path / "p.svg")
+    data, size = picture._repr_png_()
+    assert data.startswith(b"\x89PNG") and size == {"width": 480, "height": 300}
+    assert repr(picture) == "Picture(6.4 x 4 inches, 1 axes): .save('picture.png') writes it"
+    assert picture.axes[0].get_title(loc="left") == "A sine"
+
+
+def test_own_axes_and_no_global_state() -> None:
+    from matplotlib.figure import Figure
+
+    own = Figure().subplots()
+    assert sg.plot(sg.sin(x), ax=own).figure is own.figure and len(own.get_lines()) >= 2
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(sg.MissingDependencyError, match=r'plots need matplotlib: pip install "symgrad\[viz\]"'):
+        sg.plot(x)
+
+
+@pytest.mark.parametrize("wrong, kind, message", [
+    (lambda: sg.plot(a * x * y), TypeError, "which variable.*a, x, y"),
+    (lambda: sg.plot(sg.constant(2)), TypeError, "which variable.*none"),
+    (lambda: sg.plot(a * x, x), TypeError, "no value for a"),
+    (lambda: sg.plot(a * x, x, b=1), TypeError, "'b' is not a symbol of the expression; its symbols are a, x"),
+    (lambda: sg.plot(x, x, values={"x": 1}), TypeError, "x is drawn over a range and has a value, too"),
+    (lambda: sg.plot(x, (1, 2)), TypeError, "neither a variable nor the range"),
+    (lambda: sg.plot(x, x, (1, 2), (3, 4)), TypeError, "neither a variable nor the range"),
+    (lambda: sg.plot(x, x, (1, 2, 3)), TypeError, "a range is two numbers"),
+    (lambda: sg.plot(x, x, (2, 1)), ValueError, "from a smaller to a larger"),
+    (lambda: sg.plot(x, x, (0, float("inf"))), ValueError, "from a smaller to a larger"),
+    (lambda: sg.plot(x**2, x**2), TypeError, "a variable is a symbol"),
+    (lambda: sg.plot(sg.symbol("v", 3).sum(), "v"), sg.ShapeError, "v is to be a real number"),
+    (lambda: sg.plot(x * sg.symbol("v", "n"), x, v=[1.0]), sg.ShapeError, r"shape \(n,\)"),
+    (lambda: sg.plot(sg.stack([x, y]), x, y), sg.ShapeError, "over a plane"),
+    (lambda: sg.plot([x * y, x], x, y), ValueError, "one expression of two variables"),
+    (lambda: sg.plot(x * y, x, y, tangent_at=1), ValueError, "tangent"),
+    (lambda: sg.plot(a * x * y, x, y, a), TypeError, "not 3"),
+    (lambda: sg.plot(1 / x, tangent_at=0), ValueError, "no tangent at 0"),
+    (lambda: sg.plot(x, derivative=7), ValueError, "up to 3, not 7"),
+    (lambda: sg.plot(x > 0, x), TypeError, "boolean values have no derivative"),
+    (lambda: sg.plot("x**2"), TypeError, r"sg\.parse\('x\*\*2'\)"),
+    (lambda: sg.plot([]), ValueError, "no expression"),
+    (lambda: sg.plot(x, theme="blue"), ValueError, "not 'blue'"),
+    (lambda: sg.plot(sg.stack([x, x]), tangent_at=0), sg.ShapeError, "take an entry"),
+])  # fmt: skip
+def test_wrong_arguments(wrong, kind, message) -> None:
+    with pytest.raises(kind, match=message):
+        wrong()
+
+
+# --- decision boundaries -------------------------------------------------------------------------------
+
+POINTS = np.random.default_rng(0).normal(size=(60, 2))
+LABELS = np.where(POINTS[:, 0] * POINTS[:, 1] > 0, 1, -1)
+X = sg.symbol("x", ("n", 2))
+w = sg.symbol("w", 2)
+
+
+def test_models_of_every_kind() -> None:
+    expr = X @ w
+    parameters = {"w": np.array([1.0, -1.0]), "unused": 3}
+    for model, params in ((expr, parameters), (expr[:, None], {w: parameters["w"]}), (sg.compile(expr), parameters),
+                          (lambda p: p @ parameters["w"], None)):
+        ax = sg.plot_decision_boundary(model, POINTS, LABELS, params, names=("u", "v")).axes[0]
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("u", "v")
+        assert [t.get_text() for t in ax.get_legend().get_texts()] == ["-1", "1"]
+
+
+def test_three_classes_test_points_and_names() -> None:
+    labels = np.array(["a", "b", "c"])[np.arange(60) % 3]
+    model = lambda p: np.stack([p[:, 0], p[:, 1], -p[:, 0]], axis=1)  # noqa: E731
+    test, names = (POINTS + 1, labels), ["A", "B", "C"]
+    picture = sg.plot_decision_boundary(model, POINTS, labels, test=test, theme="dark", title="three", classes=names)
+    assert [t.get_text() for t in picture.axes[0].get_legend().get_texts()] == ["A", "B", "C"]
+    assert picture.axes[0].get_title(loc="left") == "three"
+
+
+def test_a_model_without_a_boundary_in_sight() -> None:
+    sg.plot_decision_boundary(lambda p: np.full(len(p), 7.0), POINTS, LABELS)
+
+
+@pytest.mark.parametrize("arguments, kind, message", [
+    ((X @ w, POINTS, LABELS), TypeError, "Without a value are x, w"),
+    ((X @ w, POINTS, LABELS, {"w": [1.0, 2.0], "x": POINTS}), TypeError, "Without a value are none"),
+    ((X @ w, POINTS[:, :1], LABELS, {"w": [1.0, 2.0]}), sg.ShapeError, r"points \(n, 2\)"),
+    ((X @ w, POINTS, LABELS[:-1], {"w": [1.0, 2.0]}), sg.ShapeError, r"labels \(n,\)"),
+    ((X @ w, POINTS, LABELS * 0, {"w": [1.0, 2.0]}), ValueError, "there is one"),
+    ((lambda p: np.zeros((len(p), 3)), POINTS, LABELS), sg.ShapeError, r"for 2 classes \(n,\) is needed"),
+    ((lambda p: p[:, 0], POINTS, np.arange(60) % 3), sg.ShapeError, r"for 3 classes \(n, 3\) is needed"),
+])  # fmt: skip
+def test_wrong_models(arguments, kind, message) -> None:
+    with pytest.raises(kind, match=message):
+        sg.plot_decision_boundary(*arguments)
+
+
+def test_where_loss_curves_end_is_legible() -> None:
+    from symgrad.train.pictures import history_figure
+
+    history = {"loss": [3.0, 0.2, 0.1], "val_loss": [3.0, 0.2, 0.101], "accuracy": [0.1, 0.5, 1.0]}
+    picture = history_figure({name: np.array(values) for name, values in history.items()})
+    first, second = (t.xyann[1] for t in picture.axes[0].texts)
+    assert abs(first - second) >= 8 and len(picture.axes) == 2
+    history_figure({"loss": np.array([np.nan, np.nan])})
+    history_figure({"loss": np.empty(0)})
