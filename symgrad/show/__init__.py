@@ -9,7 +9,7 @@
     point     the value and gradient of every node at a point
     explain   the chain rule step by step: ``derivation`` (the steps as data), ``explain_words``, ``explain_latex``, ``explain_html``
     draw      the graph: ``graph`` (boxes and arrows, ``layers``), written by ``dot``, ``mermaid``, ``outline``; ``themes``, ``unicode``
-    plot      curves and planes: points by ``sampling``, shown by ``picture``
+    plot      curves, and planes (``plane``): values by ``mapped``, points by ``sampling``, shown by ``picture``
 """
 
 from __future__ import annotations
