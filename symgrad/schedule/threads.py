@@ -25,6 +25,7 @@ __all__ = ["DISTANT", "Threads"]
 
 WORTH = 40_000  # vector operations from which on threads that stand ready are given work: ten microseconds, several times what it costs
 SUMS = 2_000  # as many again for so many sums of a pass: every thread has its own, which are added up, and what they update travels back
+BETWEEN = 10_000  # the same for nests among products: what they read and write is shared already, and stays where it is
 DISTANT = 24  # operations that reading an element counts as where it comes from outside the caches, or from another processor's
 MAKING = 10  # so many times as many again where threads are made for one call
 
@@ -34,23 +35,25 @@ class Threads(OuterProducts):
 
     ready = False  # whether the threads live for many steps and stand ready
 
-    def _worth(self, sums: int = 0) -> int:
+    def _worth(self, least: int, sums: int = 0) -> int:
         """Operations from which on work is given to threads, if so many elements are summed."""
-        return int(WORTH * self.lanes * (1 + sums / SUMS + (0 if self.ready else MAKING)))
+        return int(self.lanes * (least * (1 + sums / SUMS) + (0 if self.ready else MAKING * WORTH)))
 
     def nest_workers(self, group: Group) -> Value | int:
         """How many threads share a nest that stands outside the passes over the batch."""
         if self.threads == 1 or self.origin is not None or group.crossing:
             return 1
-        return self.workers(dims.total([_cost(group), *group.shape, *_summed(group)]))
+        least = min(BETWEEN, WORTH) if any(other.gemm for other in self.groups) else WORTH
+        return self.workers(dims.total([_cost(group), *group.shape, *_summed(group)]), least)
 
-    def workers(self, work: Dim) -> Value | int:
-        """How many threads share so many operations."""
+    def workers(self, work: Dim, least: int | None = None) -> Value | int:
+        """How many threads share so many operations; ``least``: another number than ``WORTH`` from which on it pays."""
         if self.threads == 1:
             return 1
+        worth = self._worth(WORTH if least is None else least)
         if isinstance(work, int):
-            return self.threads if work >= self._worth() else 1
-        return self.b.select(self.b.greater_equal(self.b.index(work), self._worth()), self.threads, 1)
+            return self.threads if work >= worth else 1
+        return self.b.select(self.b.greater_equal(self.b.index(work), worth), self.threads, 1)
 
     def parts(self, size: Value, unit: Value | int, workers: Value | int) -> Value:
         """Into how many parts of whole units a size is cut."""
@@ -92,7 +95,7 @@ class Threads(OuterProducts):
         if self.threads == 1 or (isinstance(chunks, int) and chunks < self.threads):
             return None
         sums = sum(size for node in summed if isinstance(size := dims.total(node.shape), int))
-        worth = b.greater_equal(b.mul(b.index(self.plan.dim), self._work()), self._worth(sums))
+        worth = b.greater_equal(b.mul(b.index(self.plan.dim), self._work()), self._worth(WORTH, sums))
         return b.and_(worth, b.greater_equal(b.index(chunks), self.threads))
 
     def _chunks(self) -> Dim:
