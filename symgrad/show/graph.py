@@ -127,7 +127,8 @@ class _View:
         boxed = [n for n in order if seen(n) is n and (not _is_written(n) or n in kept)]
         self.faces = {self._faces.get(n, n): None for n in boxed}  # operands first
         self._faces.update({n: self._faces.get(seen(n), seen(n)) for n in order if seen(n) is not n})
-        self.below_of = {face: x for x, face in self._faces.items() if face.op.name == "named" and seen(face.args[0]) is x}
+        self._below = {face: x for x, face in self._faces.items() if face.op.name == "named" and seen(face.args[0]) is x}
+        self.operands = {node: self._operands(node) for node in self.faces}  # the boxes that a box reads, once for each time
 
     def face(self, node: Expr) -> Expr:
         """The node whose box shows this one."""
@@ -135,10 +136,9 @@ class _View:
 
     def below(self, node: Expr) -> Expr:
         """The operation that a box shows: what a named node names, where both are one box."""
-        return self.below_of.get(node, node)
+        return self._below.get(node, node)
 
-    def operands(self, node: Expr) -> list[Expr]:
-        """The boxes that a box reads, once for each time."""
+    def _operands(self, node: Expr) -> list[Expr]:
         return [face for a in self.below(node).args if (face := self.face(seen(a))) in self.faces]
 
 
@@ -157,7 +157,7 @@ def _folded(view: _View, limit: int | None, named: Collection[Expr]) -> tuple[di
     """
     users: dict[Expr, set[Expr]] = {}
     for node in view.faces:
-        for o in view.operands(node):
+        for o in view.operands[node]:
             users.setdefault(o, set()).add(node)
     single = {n: next(iter(users[n])) for n in view.faces if len(users.get(n, ())) == 1 and n.args and n not in named}
     foldable = {n: user for n, user in single.items() if n.op.family in ("elementwise", "movement")}
@@ -186,7 +186,7 @@ def _nearest(view: _View, hosts: Mapping[Expr, Expr], limit: int | None) -> tupl
     distance = {n: 0 for n in view.faces if hosts[n] is n}
     for node in reversed(view.faces):
         host = hosts[node]
-        for o in view.operands(node):
+        for o in view.operands[node]:
             if hosts[o] is not host:
                 distance[hosts[o]] = max(distance[hosts[o]], distance[host] + 1)
     if limit is None or len(distance) <= 2 * limit:  # as many inputs as operations
@@ -202,7 +202,7 @@ def _connected(view: _View, hosts: Mapping[Expr, Expr], boxes: Mapping[Expr, Box
     """The boxes with what each reads; what is hidden becomes one box more."""
     rest = Box("more", "elided", "", "", operations=0)
     for node in view.faces:
-        for o in view.operands(node):
+        for o in view.operands[node]:
             tail, head = boxes.get(hosts[o], rest), boxes.get(hosts[node], rest)
             if tail is not head and (tail not in head.operands or head.operations == 1):  # x*x reads x twice
                 head.operands.append(tail)
@@ -254,7 +254,8 @@ def _label(node: Expr, below: Expr, formulas: Mapping[Expr, str], named: Mapping
     if not formula.strip("… +-*/@"):  # nothing but the sign, which stands beside
         formula = ""
     written = _shortened(pretty(formula), WHOLE)
-    return f"{pretty(name)} = {written}" if name and written else pretty(name) or written
+    name = _shortened(pretty(name), WHOLE)
+    return f"{name} = {written}" if name and written else name or written
 
 
 def _shortened(text: str, length: int) -> str:
