@@ -39,7 +39,8 @@ _ROOMS = {
     for room, names in {
         "sympy_bridge": "from_sympy to_sympy", "ops.define": "define_op",
         "differentiate": "grad jacobian hessian jvp vjp hvp check_grads", "simplify": "simplify",
-        "show": "at draw explain plot", "pipeline": "compile", "run": "Function", "train": "fit Fit plot_decision_boundary",
+        "show": "at explain", "show.drawing": "draw", "show.plotting": "plot", "pipeline": "compile", "run": "Function",
+        "train": "fit Fit", "train.pictures": "plot_decision_boundary",
     }.items()
     for name in names.split()
 }  # fmt: skip
@@ -99,6 +100,6 @@ def _opening(room: str, method: str) -> Any:
     return call
 
 
-for _method, _room in {"str": "symgrad.show", "repr": "symgrad.show", "latex": "symgrad.show.latex"}.items():
+for _method, _room in {"str": "symgrad.show", "repr": "symgrad.show", "latex": "symgrad.show.latex", "notebook": "symgrad.show.latex"}.items():
     METHODS.setdefault(_method, _opening(_room, _method))
 METHODS["finish"] = lambda derivatives, written: import_module("symgrad.simplify").finish(derivatives, written)

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import symgrad as sg
-from symgrad.show.draw import Drawing
+from symgrad.show import drawing as drawing_room
+from symgrad.show.drawing import Drawing
 from symgrad.show.themes import DARK, LIGHT
 from symgrad.show.unicode import pretty
 
@@ -288,10 +289,8 @@ def test_a_notebook_gets_svg() -> None:
 
 
 def test_without_pygraphviz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from symgrad.show import draw
-
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    sys.modules[draw.__module__]._graphviz.cache_clear()
+    drawing_room._graphviz.cache_clear()
     drawing = sg.draw(x * y)
     with pytest.raises(sg.MissingDependencyError, match=r'needs pygraphviz: pip install "symgrad\[viz\]"') as missing:
         drawing.save(tmp_path / "g.svg")

@@ -8,19 +8,18 @@
     labels    each node's formula, in which long parts stand as something shorter
     point     the value and gradient of every node at a point
     explain   the chain rule step by step: ``derivation`` (the steps as data), ``explain_words``, ``explain_latex``, ``explain_html``
-    draw      the graph: ``graph`` (boxes and arrows, ``layers``), written by ``dot``, ``mermaid``, ``outline``; ``themes``, ``unicode``
-    plot      curves, and planes (``plane``): values by ``mapped``, points by ``sampling``, shown by ``picture``
+    drawing   the graph: ``graph`` (boxes and arrows, ``layers``), written by ``dot``, ``mermaid``, ``outline``; ``themes``, ``unicode``
+    plotting  curves, and planes (``plane``): values by ``mapped``, points by ``sampling``, shown by ``picture``
+
+``drawing`` and ``plotting`` are imported when they are first used: a program that trains needs neither.
 """
 
 from __future__ import annotations
 
-from symgrad.show.draw import Drawing, draw
 from symgrad.show.explain import Explanation, explain
 from symgrad.show.formulas import Formulas
 from symgrad.show.latex import latex
-from symgrad.show.picture import Picture
-from symgrad.show.plot import plot
 from symgrad.show.point import Point, at
 from symgrad.show.text import text
 
-__all__ = ["Drawing", "Explanation", "Formulas", "Picture", "Point", "at", "draw", "explain", "latex", "plot", "text"]
+__all__ = ["Explanation", "Formulas", "Point", "at", "explain", "latex", "text"]

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,12 +19,12 @@ from symgrad.errors import NonFiniteError, ShapeError
 from symgrad.evaluate import bind_sizes, evaluate
 from symgrad.expr import Expr, ExprLike, as_expr, topological
 from symgrad.optim import Optimizer, step
-from symgrad.show.picture import Picture
-from symgrad.show.themes import theme_named
 from symgrad.train.data import Array, Problem, check_labels, convert, sort_inputs
-from symgrad.train.pictures import history_figure
 from symgrad.train.progress import reporter
 from symgrad.train.step import Step
+
+if TYPE_CHECKING:
+    from symgrad.show.picture import Picture
 
 __all__ = ["Fit", "Training", "fit", "prepare"]
 
@@ -58,6 +58,9 @@ class Fit:
 
         ``theme``: "light" or "dark". Raises ``MissingDependencyError`` where matplotlib is absent.
         """
+        from symgrad.show.themes import theme_named
+        from symgrad.train.pictures import history_figure
+
         return history_figure(self.history, title, theme_named(theme))
 
     def __repr__(self) -> str:
