@@ -384,8 +384,9 @@ class Expr:
         """The formula as LaTeX, without delimiters."""
         return str(_call("latex", self))
 
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.latex()}$"
+    def _repr_latex_(self) -> str | None:
+        found: str | None = _call("notebook", self)
+        return found
 
     def __str__(self) -> str:
         return str(_call("str", self))

@@ -49,6 +49,52 @@ def test_grad_of_tensors(capsys):
     assert status == 0 and "X.T" in out
 
 
+def test_grad_at_a_point(capsys):
+    assert call(capsys, "grad", "3*x**2 - 4*x + 5", "--at", "x=3") == (0, "df/dx = 6*x - 4\ndf/dx = 14 at x=3\n", "")
+
+
+def test_grad_of_several_shares_its_parts(capsys):
+    status, out, _ = call(capsys, "grad", "(sigmoid(w*x + b) - y)**2 * tanh(w*x + b)", "--wrt", "w,b")
+    assert status == 0 and out.splitlines()[-1] == "df/db = δ" and out.splitlines()[-2] == "df/dw = x*δ"
+
+
+def test_grad_step_by_step_is_what_explain_prints(capsys):
+    steps = call(capsys, "grad", "tanh(w*x + b)", "--wrt", "w", "--steps", "--at", "x=2,w=-3,b=6.5")
+    assert steps == call(capsys, "explain", "tanh(w*x + b)", "--wrt", "w", "--at", "x=2,w=-3,b=6.5")
+    assert steps[0] == 0 and "  dy/dw = dy/du1 · ∂u1/∂w\n" in steps[1] and "\x1b[" not in steps[1]
+
+
+@pytest.mark.parametrize("form, start", [("latex", "\\begin{aligned}"), ("markdown", "## $y$"), ("html", '<div class="sg-explain">')])
+def test_explain_in_other_forms(capsys, form, start):
+    status, out, _ = call(capsys, "explain", "x**2*sin(x)", "--to", form)
+    assert status == 0 and out.startswith(start)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_explain_on_a_terminal_is_coloured_and_fits(width):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(width), "TERM": "xterm-256color"} | {"NO_COLOR": ""}
+    command = ["-m", "symgrad", "explain", "mean(tanh(X @ W + b)**2)", "--shape", "X=n,3", "--shape", "W=3,4", "--shape", "b=4"]
+    process = subprocess.Popen([sys.executable, *command], stdout=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    text = shown.decode()
+    assert "\x1b[1m" in text
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r", "")
+    assert max(map(len, plain.split("\n"))) <= width
+
+
 def test_source_is_a_python_module(capsys):
     status, out, _ = call(capsys, "source", "tanh(w*x + b)", "--wrt", "w")
     assert status == 0

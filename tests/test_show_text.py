@@ -196,3 +196,66 @@ def test_the_parser_reads_what_is_printed() -> None:
         )
         checked += 1
     assert checked > 400
+
+
+# --- for a session and a notebook -------------------------------------------------------------------------
+
+
+def test_a_large_formula_is_shown_with_counts_and_no_wall_of_latex() -> None:
+    y = sum((sg.sin(n * x) * sg.exp(-x / n) for n in range(1, 60)), start=x)
+    assert y._repr_latex_() is None
+    assert repr(y).startswith("# 355 operations: 118 mul, 59 sin, 59 div, 59 exp, 60 others\n")
+    assert str(y).startswith("x + sin(1*x)")
+    gradients = Formulas(sg.grad(y**2, {"x": x}))
+    assert gradients._repr_latex_() is None and repr(gradients).startswith("# ") and str(gradients).startswith("h1 = ")
+    assert max(map(len, repr(gradients).splitlines())) <= 100
+    assert (w * x)._repr_latex_() == "$\\displaystyle w x$"
+
+
+def test_a_long_print_shows_its_beginning_and_its_end() -> None:
+    e = x
+    for n in range(3000):
+        e = sg.sin(e) * x + n
+    lines = repr(e).splitlines()
+    assert len(lines) < 60 and any("lines more: print(…) shows all" in line for line in lines)
+    assert len(str(e).splitlines()) > 200
+
+
+def test_what_has_one_use_gets_a_name_where_the_line_would_be_long() -> None:
+    net = sg.nn.MLP(2, [3, 3, 3, 1], activation="relu")
+    loss = sg.nn.hinge(net(X)[:, 0], sg.symbol("t", "n")) + 1e-4 * net.l2()
+    lines = str(loss).splitlines()
+    assert lines[:2] == ["H1 = relu(X @ W1 + b1)", "H2 = relu(H1 @ W2 + b2)"]
+    assert all(len(line) <= 110 for line in lines)
+
+
+def test_updates_tell_gradients_and_states() -> None:
+    g = (x * sg.tanh(w * x + y) * sg.exp(-w) + sg.sin(w) ** 2 + sg.cos(w * x) * y).named("unused").args[0]
+    m, v = sg.symbol("w.m"), sg.symbol("w.v")
+    states = {"w.m": 0.9 * m + 0.1 * g, "w.v": 0.99 * v + 0.01 * g**2}
+    shown = str(Formulas({"w": w - 0.1 * states["w.m"] / (sg.sqrt(states["w.v"]) + 1e-8), **states}, of=""))
+    assert [line.split(" ")[0] for line in shown.splitlines()] == ["∇w", "w.m'", "w.v'", "w", "w.m", "w.v"]
+    assert "w.m ← w.m'" in shown
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_lines_are_broken_for_a_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = sg.nn.MLP(2, [3, 3, 1], activation="relu")
+    loss = sg.nn.hinge(net(X)[:, 0], sg.symbol("t", "n")) + 1e-4 * net.l2()
+    formulas = Formulas(sg.grad(loss, {p.name: p for p in net.parameters}))
+    assert max(map(len, formulas.text(width).splitlines())) <= width
+    monkeypatch.setattr("symgrad.show.formulas.terminal_width", lambda: width)
+    assert str(formulas) == formulas.text(width)
+
+
+def test_known_numbers_are_written_by_their_names() -> None:
+    assert str(sg.exp(-x) / math.sqrt(2 * math.pi)) == "exp(-x)/sqrt(2*pi)"
+    assert str(x ** (1 / 3) - math.pi / 2) == "x**(1/3) - pi/2"
+    assert str(-x * (2 / math.sqrt(math.pi)) + 0.1) == "-x*(2/sqrt(pi)) + 0.1"
+
+
+def test_known_numbers_are_read_to_the_same_bits() -> None:
+    from symgrad.show.constants import _table
+
+    for value, known in _table().items():
+        assert sg.parse(known.text).params["value"] == value

@@ -44,6 +44,7 @@ def cli() -> None:
     symgrad grad "tanh(w*x + b)" --wrt w,b     the derivatives, as formulas
     symgrad draw "tanh(w*x + b)" -o graph.svg  the graph; without -o, an outline
     symgrad plot "x**3 - 3*x" -o curve.png     the curve and its derivative
+    symgrad explain "tanh(w*x + b)" --wrt w    why they are what they are, step by step
     symgrad source "tanh(w*x + b)"             the generated program
     symgrad train moons                        train a network; see its formulas, scores and pictures
     """
@@ -107,23 +108,74 @@ _DTYPE = click.option("--dtype", type=click.Choice(["float64", "float32"]), defa
 @click.argument("expression")
 @click.option("--wrt", metavar="NAMES", help="Symbols, separated by commas; by default all.")
 @click.option("--latex", is_flag=True, help="LaTeX instead of text.")
+@click.option("--steps", is_flag=True, help="The chain rule step by step, as symgrad explain prints it.")
+@click.option("--at", "at", metavar="NAME=NUMBER,…", help="A point: the derivatives' values there, too.")
 @_SHAPE
-def grad(expression: str, wrt: str | None, latex: bool, shapes: tuple[str, ...]) -> None:
+def grad(expression: str, wrt: str | None, latex: bool, steps: bool, at: str | None, shapes: tuple[str, ...]) -> None:
     """The derivatives of EXPRESSION, as formulas.
 
     \b
-    symgrad grad "3*x**2 - 4*x + 5"
+    symgrad grad "3*x**2 - 4*x + 5" --at x=3
     symgrad grad "mean((x @ w + b - t)**2)" --shape x=n,3 --shape w=3 --shape t=n --wrt w,b
+    """
+    import symgrad as sg
+    from symgrad.show import Formulas
+
+    expr = sg.parse(expression, shapes=_shapes(shapes))
+    targets = _wrt(expr, wrt)
+    if steps:
+        _print_explanation(sg.explain(expr, targets, _numbers("--at", at)), "latex" if latex else "text")
+        return
+    derivatives = Formulas(dict(zip([t.name for t in targets], sg.grad(expr, targets), strict=True)), of="f")
+    point = _numbers("--at", at)
+    values = sg.at(expr, point) if point else None
+    if not latex:
+        _print(derivatives)
+    elif len(targets) == 1:
+        click.echo(f"\\frac{{\\partial f}}{{\\partial {targets[0].latex()}}} = {derivatives[targets[0].name].latex()}")
+    else:
+        click.echo(derivatives.latex())
+    if values is not None:
+        for target in targets:
+            click.echo(f"df/d{target.name} = {values.grad(target):.15g} at {at}")
+
+
+@cli.command(cls=_OnFormula)
+@click.argument("expression")
+@click.option("--wrt", metavar="NAMES", help="Symbols, separated by commas; by default all.")
+@click.option("--at", "at", metavar="NAME=NUMBER,…", help="A point: numbers beside the symbols.")
+@click.option("--to", "form", type=click.Choice(["text", "latex", "markdown", "html"]), default="text", show_default=True)
+@_SHAPE
+def explain(expression: str, wrt: str | None, at: str | None, form: str, shapes: tuple[str, ...]) -> None:
+    """Why the derivative of EXPRESSION is what it is.
+
+    The chain rule step by step, the rules that simplified the result, and what each form costs.
+
+    \b
+    symgrad explain "tanh(w*x + b)" --wrt w,b --at x=2,w=-3,b=6.5
+    symgrad explain "mean(relu(X @ W)**2)" --shape X=n,3 --shape W=3,4 --to markdown > why.md
     """
     import symgrad as sg
 
     expr = sg.parse(expression, shapes=_shapes(shapes))
-    targets = _wrt(expr, wrt)
-    for symbol, derivative in zip(targets, sg.grad(expr, targets), strict=True):
-        if latex:
-            click.echo(f"\\frac{{\\partial f}}{{\\partial {symbol.latex()}}} = {derivative.latex()}")
-        else:
-            click.echo(f"df/d{symbol.name} = {derivative}")
+    _print_explanation(sg.explain(expr, _wrt(expr, wrt), _numbers("--at", at)), form)
+
+
+def _print_explanation(explanation: Any, form: str) -> None:
+    if form == "text":
+        _print(explanation)
+    else:
+        click.echo({"latex": explanation.latex, "markdown": explanation.markdown, "html": explanation._repr_html_}[form]())
+
+
+def _print(shown: Any) -> None:
+    """In colours and at the terminal's width; plain, one line a formula, where standard output is no terminal."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console(highlight=False, soft_wrap=True).print(shown)
+    else:
+        click.echo(shown.text())
 
 
 _DARK = click.option("--dark", is_flag=True, help="On dark ground.")

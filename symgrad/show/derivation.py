@@ -14,6 +14,7 @@ from symgrad.differentiate import FINISH, grad
 from symgrad.differentiate.reverse import active_nodes, pull_back
 from symgrad.expr import SYMBOL, Array, Expr, constant, intern_node, rebuild, rewrite, substitute, topological
 from symgrad.ops.movement import do
+from symgrad.show.formulas import Formulas
 from symgrad.show.layout import seen
 from symgrad.show.names import call_parts, is_affine, is_hidden
 from symgrad.show.text import text
@@ -86,6 +87,10 @@ class Derivation:
     changes: list[Change]
     before: Cost
     after: Cost
+
+    def put_together(self) -> Formulas:
+        """The raw derivatives by name; names of steps keep their meaning."""
+        return Formulas({s.name: e for s, e in zip(self.wrt, self.raw, strict=True)}, of=self.label, reserved=[s.name for s in self.steps])
 
 
 def derive(

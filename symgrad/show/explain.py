@@ -15,7 +15,7 @@ from symgrad.show.explain_words import Notation, chain_lines, cost_words, shown,
 from symgrad.show.formulas import Formulas
 from symgrad.show.point import Point, at
 from symgrad.show.text import text
-from symgrad.show.wrap import terminal_width, wrapped
+from symgrad.show.wrap import coloured, terminal_width, wrapped
 
 __all__ = ["Explanation", "explain"]
 
@@ -133,12 +133,12 @@ class Explanation:
                 wide = len(equalities[0].head)
                 yield from (f"  {e.head:{wide}} = {e.body}" for e in equalities)
         yield from ("", f"Put together: {cost_words(d.before, d.expr)}")
-        yield from _indented(str(Formulas({s.name: e for s, e in zip(d.wrt, d.raw, strict=True)}, of=d.label)))
+        yield from _indented(d.put_together().text())
         if d.changes:
             yield from ("", "Simplified")
             yield from (f"  {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: {c.before} → {c.after}" for c in d.changes)
         yield from ("", f"Result: {cost_words(d.after, d.expr)}")
-        yield from _indented(str(self.gradients))
+        yield from _indented(self.gradients.text())
         if self.point is not None:
             yield from (f"  d{d.label}/d{s.name} = {shown(s.gradient)} at the point" for s in d.wrt)
 
@@ -162,16 +162,8 @@ class Explanation:
         return {"text/plain": self.text(), "text/html": self._repr_html_(), "text/markdown": self.markdown()}
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        from rich.text import Text
-
         for line in self.text(options.max_width).split("\n"):
-            written = Text(line, style="" if line.startswith(" ") else "bold")
-            if line.startswith(" "):
-                written.highlight_regex(r"[d∂][^\s/()]+/[d∂][^\s/(),]+", "cyan")
-                written.highlight_regex(r"(?<![\w.])\d+\.?\d*(e[-+]?\d+)?", "green")
-                written.highlight_regex(r"^  [^:=]*(?=: .* → )", "magenta")
-                written.highlight_regex(r"[=·→]", "dim")
-            yield written
+            yield coloured(line, heading=not line.startswith(" "))
 
 
 def _below(line: str) -> int:

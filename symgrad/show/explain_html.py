@@ -37,15 +37,15 @@ _STYLE = """
 def as_html(d: Derivation, gradients: Formulas, point: Point | None) -> str:
     """Headings and tables; nothing is loaded from elsewhere."""
     title = f"{_name(d.label)}, differentiated by {', '.join(_name(s.name) for s in d.wrt)}{_where(point)}"
-    raw = Formulas({s.name: e for s, e in zip(d.wrt, d.raw, strict=True)}, of=d.label)
+    raw = d.put_together()
     parts = [
         f"<style>{_STYLE}</style>",
         _section(title, _equations(_definitions(d))),
         _section("Steps", map(_step_row, (s for s in d.steps if not s.is_input))),
         _section(f"Chain rule, from {_name(d.label)} back", _chain_rows(d, point)),
-        _section(f"Put together {_cost(d.before, d)}", _equations(str(raw).split("\n"))),
+        _section(f"Put together {_cost(d.before, d)}", _equations(raw.text().split("\n"))),
         *([_section("Simplified", map(_change_row, d.changes))] if d.changes else []),
-        _section(f"Result {_cost(d.after, d)}", _equations(str(gradients).split("\n"))),
+        _section(f"Result {_cost(d.after, d)}", _equations(gradients.text().split("\n"))),
     ]
     return f'<div class="sg-explain">{"".join(parts)}</div>'
 

@@ -29,7 +29,7 @@ def as_markdown(d: Derivation, gradients: Formulas, point: Point | None) -> str:
     """Headings, formulas between ``$$``, the rules as a list."""
     by = ", ".join(f"${latex_name(s.name)}$" for s in d.wrt)
     where = "" if point is None else ", at " + ", ".join(f"${latex_name(s.name)} = {_value(point.values[s])}$" for s in point.inputs)
-    raw = Formulas({s.name: e for s, e in zip(d.wrt, d.raw, strict=True)}, of=d.label)
+    raw = d.put_together()
     rules = [f"- {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: `{c.before}` → `{c.after}`" for c in d.changes]
     parts = [
         f"## ${latex_name(d.label)}$, differentiated by {by}{where}",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from symgrad.expr import Expr
 from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name
 from symgrad.show.layout import Layout, Script
-from symgrad.show.text import text_layout
+from symgrad.show.text import counted_operations, is_large, shown_lines, text_layout
+from symgrad.show.wrap import coloured, terminal_width, wrapped
 
 __all__ = ["Formulas"]
 
@@ -16,7 +18,8 @@ class Formulas(dict[str, Expr]):
     """Gradients by name: a dict that prints one ``dL/dw = …`` a line.
 
     ``formulas``: name → expression. ``of``: what is differentiated, the ``L`` of ``dL/dw``; empty for updates of names,
-    ``w ← …``, where the name may stand on the right, too; ``None`` where the names are derivatives already, ``dp/da``.
+    ``w ← …``, where the name may stand on the right, too; ``None`` where the names are derivatives already, ``dp/da``. ``reserved``:
+    names that shared parts must not get.
 
     >>> import symgrad as sg
     >>> a, b, c = sg.symbols("a b c")
@@ -25,21 +28,35 @@ class Formulas(dict[str, Expr]):
     dL/db = a
     """
 
-    def __init__(self, formulas: Mapping[str, Expr], of: str | None = "L") -> None:
+    def __init__(self, formulas: Mapping[str, Expr], of: str | None = "L", reserved: Iterable[str] = ()) -> None:
         super().__init__(formulas)
         self.of = of
+        self.reserved = frozenset(reserved)
 
-    def __str__(self) -> str:
+    def text(self, width: int | None = None) -> str:
+        """The lines as plain text; those longer than ``width`` columns are broken where they can be."""
+        return "\n".join(wrapped(line, width) for line in self._lines())
+
+    def _lines(self) -> list[str]:
         script = self._script(text_layout)
         lines = [f"{script.names[d]} = {script.write(d)}" for d in script.definitions]
         heads = {name: f"{name} =" if self.of is None else f"d{self.of}/d{name} =" if self.of else f"{name} ←" for name in self}
-        return "\n".join([*lines, *(f"{heads[name]} {script.write(e, whole=False)}" for name, e in self.items())])
+        return [*lines, *(f"{heads[name]} {script.write(e, whole=False)}" for name, e in self.items())]
 
-    __repr__ = __str__
+    def __str__(self) -> str:
+        return self.text(terminal_width())
+
+    def __repr__(self) -> str:
+        roots = list(self.values())
+        return shown_lines(self._lines(), counted_operations(roots) if is_large(roots) else "")
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        for line in self.text(options.max_width).split("\n"):
+            yield coloured(line)
 
     def _script(self, layout: Callable[[Expr], Layout], brackets: tuple[str, str] = ("(", ")")) -> Script:
         """The formulas in a notation; in both the same parts have the same names. In updates ``W1`` stands on the right, too."""
-        reserved = () if self.of else self
+        reserved = self.reserved if self.of else {*self.reserved, *self}
         updates = self.of == ""
         return Script(list(self.values()), layout, brackets, binding=text_layout, reserved=reserved, heads=self, updates=updates)
 
@@ -53,5 +70,6 @@ class Formulas(dict[str, Expr]):
             lines.append((left, script.write(e, latex_name, whole=False), "=" if above else r"\leftarrow"))
         return aligned(lines)
 
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.latex()}$"
+    def _repr_latex_(self) -> str | None:
+        """For a notebook; ``None`` for large ones, which it then shows as text."""
+        return None if is_large(list(self.values())) else f"$\\displaystyle {self.latex()}$"

@@ -23,7 +23,7 @@ from symgrad.expr import METHODS, Expr
 from symgrad.show.latex_nodes import latex_layout
 from symgrad.show.latex_words import latex_name
 from symgrad.show.layout import Script
-from symgrad.show.text import text_layout
+from symgrad.show.text import is_large, text_layout
 
 __all__ = ["BRACKETS", "aligned", "latex", "latex_layout", "latex_name", "tight"]
 
@@ -41,7 +41,13 @@ def latex(expr: Expr) -> str:
     return aligned(lines)
 
 
+def _notebook(expr: Expr) -> str | None:
+    """With delimiters; ``None`` for a large formula, which a notebook then shows as text."""
+    return None if is_large([expr]) else f"$\\displaystyle {latex(expr)}$"
+
+
 METHODS["latex"] = latex
+METHODS["notebook"] = _notebook
 
 
 def aligned(lines: Sequence[tuple[str, str, str]]) -> str:

@@ -217,15 +217,28 @@ def _call_adjoints(given: _Called, names: _Names, parameters: Mapping[str, Expr]
             (root,) = root.args
         if root is not None and given.open(root):
             found[target].insert(0, root)
+        elif root is not None and not root.shape:
+            found[target] += [d for d in _factors(root) if given.open(d)]
     different = {d for ds in found.values() for d in ds}
     for target in ordered:
+        number = number_of(target) if parameters[target].shape else ""
         for d in found[target]:
             if given.open(d):
-                given.call(d, names.numbered("δΔεd", number_of(target), alone=len(different) == 1 and not number_of(target)))
+                given.call(d, names.numbered("δΔεd", number, alone=len(different) == 1 and not number))
     for node in given.bound:  # δ1 = (δ2 @ W2.T) * …: heads need not name every layer
         weights = _turned_weights(node)
         if given.open(node) and weights is not None:
             given.call(node, names.numbered("δΔεd", str(int(number_of(weights.name)) - 1) if number_of(weights.name) else ""))
+
+
+def _factors(product: Expr) -> list[Expr]:
+    """The δ of the scalar ``δ*x``: what a product has beside symbols."""
+    found: list[Expr] = []
+    while product.op.name == "mul" and len(found) < _LOOK_AT_MOST:
+        a, b = map(bare, product.args)
+        found += [p for p, other in ((a, b), (b, a)) if p.args and not other.args]
+        product = a if b.op.name == "symbol" else b
+    return found
 
 
 def _turned_weights(node: Expr) -> Expr | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from typing import Any
 
-__all__ = ["terminal_width", "wrapped"]
+__all__ = ["coloured", "shortened", "terminal_width", "wrapped"]
 
 _BREAKS = re.compile(r" (?=[+\-] )| (?=[←→·@*/] )|(?<=,) ")  # before a sign, after a comma
 _LEAST = 20  # characters that a line has at least
@@ -58,3 +59,32 @@ def _outermost(line: str, places: list[int]) -> int:
     late = [p for p in places if p >= places[-1] // 2]
     shallow = min(depths[p] for p in late)
     return max(p for p in late if depths[p] == shallow)
+
+
+_COLOURS = (
+    (r"[d∂][^\s/()]+/[d∂][^\s/(),]+", "cyan"),
+    (r"(?<![\w.])\d+\.?\d*(e[-+]?\d+)?", "green"),
+    (r"^  [a-z][^:=]*(?=: )", "magenta"),
+    (r"^\S+(?= [=←] )", "bold cyan"),
+    (r"[=←·→]", "dim"),
+)
+
+
+def coloured(line: str, heading: bool = False) -> Any:
+    """The line as ``rich`` prints it on a terminal: derivatives, numbers and rules in colours."""
+    from rich.text import Text
+
+    written = Text(line, style="bold" if heading else "")
+    for pattern, style in () if heading else _COLOURS:
+        written.highlight_regex(pattern, style)
+    return written
+
+
+_LINES = 48  # of a long print
+_LAST = 8  # of these from its end
+
+
+def shortened(lines: list[str], hint: str) -> list[str]:
+    """The beginning and the end of many lines, and in between how many are left out; ``hint``: how to see them."""
+    left = len(lines) - _LINES
+    return lines if left < 2 else [*lines[: _LINES - _LAST], f"… {left:,} lines more: {hint}", *lines[-_LAST:]]
