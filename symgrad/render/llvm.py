@@ -21,6 +21,7 @@ from symgrad.render import threads
 from symgrad.render.llvm_body import Apart, Body, Context, Handed, TextFunction, memory_type, quoted
 from symgrad.render.llvm_gemm import TOO_LARGE, emit_gemm
 from symgrad.render.llvm_instructions import HANDLERS
+from symgrad.render.llvm_pieces import emit_pieces
 from symgrad.render.processor import host_lanes
 
 __all__ = ["OUT_OF_MEMORY", "TOO_LARGE", "emit_kernel", "host_lanes", "kernel_text"]
@@ -69,7 +70,8 @@ def emit_kernel(
     """
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}: 'float64' or 'float32' is wanted")
-    context = Context(module, name, dtype, fastmath, blas_integer, {**HANDLERS, "gemm": emit_gemm, "parallel": threads.emit_parallel})
+    handlers = {**HANDLERS, "gemm": emit_gemm, "parallel": threads.emit_parallel, "pieces": emit_pieces}
+    context = Context(module, name, dtype, fastmath, blas_integer, handlers)
     context.blas_threads = blas_threads
     body = Body(context, f"{name}.body")
     if apart is not None:

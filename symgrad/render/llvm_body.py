@@ -37,7 +37,6 @@ from symgrad.loops import (
     Value,
     kind_of,
 )
-from symgrad.loops.walk import made
 from symgrad.render import pieces
 
 __all__ = ["Apart", "Body", "Context", "TextFunction", "constant_text", "memory_type", "quoted", "value_type"]
@@ -183,25 +182,6 @@ class Handed(dict[Any, str]):
     def __missing__(self, key: Any) -> str:
         self[key] = text = self.give(key)
         return text
-
-
-class _Hand:
-    """What a piece gets from the function around it."""
-
-    def __init__(self) -> None:
-        self.arguments: list[str] = []
-        self.parameters: list[str] = []
-
-    def over(self, type_: str, outer: Mapping[Any, str]) -> Callable[[Any], str]:
-        """Gives what the function around has: as a parameter of the piece."""
-
-        def give(key: Any) -> str:
-            text = f"%p{len(self.parameters)}"
-            self.arguments.append(f"{type_} {outer[key]}")
-            self.parameters.append(f"{type_} {text}")
-            return text
-
-        return give
 
 
 class Body:
@@ -352,7 +332,7 @@ class Body:
     def _product(self, a: str, b: str) -> str:
         return self.shared(("mul", a, b), f"mul nsw i64 {a}, {b}")
 
-    def shared(self, key: tuple[str, ...], text: str) -> str:
+    def shared(self, key: tuple[Any, ...], text: str) -> str:
         if key not in self.sums:
             self.sums[key] = self.emit(text)
         return self.sums[key]
@@ -380,13 +360,15 @@ class Body:
         turned, self.turned = self.turned, _sine_and_cosine(body)
         for start, stop, cut in pieces.runs(body):
             if cut:
-                known = {v for v, (text, _) in self.affine.items() if text is None}
-                self.pieces(pieces.plan(body[start:stop], body[stop:], known, self.frames))
+                self.context.handlers["pieces"](self, body[start:stop], body[stop:])
                 continue
             for statement in body[start:stop]:
-                _STATEMENTS[type(statement)](self, statement)
+                self.statement(statement)
         self.sizes, self.dims, self.dims_lines = sizes
         self.turned = turned
+
+    def statement(self, s: Statement) -> None:
+        _STATEMENTS[s.__class__](self, s)
 
     def let(self, s: Let) -> None:
         self.values[s.value] = self.context.handlers[s.op](self, s)
@@ -632,55 +614,6 @@ class Body:
         for value, slot in slots:
             text = self.read(self.address(self.frame[value.kind], (None, slot)), value.kind, value.lanes, None)
             self.values[value] = self.from_memory(text, value.kind, value.lanes)
-
-    def pieces(self, run: pieces.Run) -> None:
-        self.to_frame(run.before)
-        context = self.context
-        known = {value: number for value, (text, number) in self.affine.items() if text is None}
-        for piece in run.pieces:
-            apart = context.apart.context() if context.apart else context
-            name = f"{context.name}.piece{len(context.functions)}"
-            inner, hand = Body(apart, name), _Hand()
-            self._hand_over(inner, hand, dict(piece.loads))
-            for value, number in known.items():
-                inner.values[value], inner.affine[value] = str(number), (None, number)
-            stores = dict(piece.stores)
-            for statement in piece.body:
-                _STATEMENTS[statement.__class__](inner, statement)
-                new = made(statement)
-                if new in stores:
-                    inner.to_frame([(new, stores[new])])
-            inner.line("  ret i32 0")
-            linkage = "internal " if apart is context else ""
-            header = f"define {linkage}i32 {quoted(name)}({', '.join(hand.parameters)}) noinline optnone nounwind"
-            apart.functions.append(inner.text(header))
-            if apart is not context:
-                types = ", ".join(p.partition(" ")[0] for p in hand.parameters)
-                context.functions.append(f"declare i32 {quoted(name)}({types})")
-            code = self.emit(f"call i32 {quoted(name)}({', '.join(hand.arguments)})")
-            if any(statement.__class__ is Fail for statement in piece.body):
-                self.leave(self.emit(f"icmp ne i32 {code}, 0"), code)
-        self.from_frame(run.after)
-
-    def _hand_over(self, inner: Body, hand: _Hand, loads: Mapping[Value, int]) -> None:
-        """Lets a piece take what it needs: values from the frame, scalar arguments through the table, the rest as parameters."""
-        context = self.context
-        take = hand.over("ptr", self.buffers)
-        table = Handed(hand.over("ptr", {None: "%buffers"}))
-
-        def pointer(buffer: Buffer) -> str:
-            if buffer not in context.places:
-                return take(buffer)
-            return inner.emit(f"load ptr, ptr {inner.emit(f'getelementptr ptr, ptr {table[None]}, i64 {context.places[buffer]}')}")
-
-        def from_frame(value: Value) -> str:
-            text = inner.read(inner.address(inner.frame[value.kind], (None, loads[value])), value.kind, value.lanes, None)
-            return inner.from_memory(text, value.kind, value.lanes)
-
-        inner.frame, inner.buffers, inner.values = self.frame, Handed(pointer), Handed(from_frame)
-        inner.registers = Handed(hand.over("ptr", self.registers))
-        for size in self.sizes:
-            inner.sizes[size] = hand.over("i64", self.sizes)(size)
 
 
 _STATEMENTS: dict[type, Callable[[Body, Any], None]] = {

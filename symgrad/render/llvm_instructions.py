@@ -12,7 +12,7 @@ from symgrad.loops import Let, Value, kind_of
 from symgrad.render.llvm_body import Body, quoted
 from symgrad.render.vector_math import math_function, sin_and_cos_function
 
-__all__ = ["HANDLERS"]
+__all__ = ["FUNCTIONS", "HANDLERS", "lanes_type"]
 
 Handler = Callable[[Body, Let], str]
 
@@ -377,16 +377,16 @@ def _constant(e: Body, s: Let) -> str:
 
 # --- math functions ---
 
-_FUNCTIONS = (
+FUNCTIONS = frozenset((
     "exp log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh sigmoid erf erfc lgamma digamma polygamma"
     " pow hypot"
-).split()
+).split())
 
 
 def _math(e: Body, s: Let) -> str:
     key = (s.op, s.value.lanes, tuple(s.params.items()))
     if key not in e.context.math:
-        e.context.math[key] = _written(e, s, math_function(e.context.home, s.op, _lanes_type(e, s), **s.params))
+        e.context.math[key] = _written(e, s, math_function(e.context.home, s.op, lanes_type(e, s), **s.params))
     type_ = _type(e, s)
     arguments = ", ".join(f"{type_} {a}" for a in _operands(e, s))
     return e.emit(f"call {type_} {e.context.math[key]}({arguments})")
@@ -396,7 +396,7 @@ def _sine_or_cosine(e: Body, s: Let) -> str:
     """Where a block takes both of a value, they share the reduction to a quarter turn, which is half of the work."""
     if s.args[0] not in e.turned or e.context.home is not e.context.module:
         return _math(e, s)
-    function = sin_and_cos_function(e.context.module, _lanes_type(e, s))
+    function = sin_and_cos_function(e.context.module, lanes_type(e, s))
     if function is None:
         return _math(e, s)
     type_, (operand,) = _type(e, s), _operands(e, s)
@@ -405,7 +405,7 @@ def _sine_or_cosine(e: Body, s: Let) -> str:
     return e.emit(f"extractvalue {both} {pair}, {int(s.op == 'cos')}")
 
 
-def _lanes_type(e: Body, s: Let) -> Any:
+def lanes_type(e: Body, s: Let) -> Any:
     element = ir.DoubleType() if e.context.real == "double" else ir.FloatType()
     return element if s.value.lanes == 1 else ir.VectorType(element, s.value.lanes)
 
@@ -435,5 +435,5 @@ HANDLERS: dict[str, Handler] = {
     "reduce_maximum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "gt", kind, lanes, a, b)),
     "reduce_minimum": _reduce(lambda e, kind, lanes, a, b: extreme(e, "lt", kind, lanes, a, b)),
     "index": _index, "read": _read, "constant": _constant,
-    **dict.fromkeys(_FUNCTIONS, _math), "sin": _sine_or_cosine, "cos": _sine_or_cosine,
+    **dict.fromkeys(FUNCTIONS, _math), "sin": _sine_or_cosine, "cos": _sine_or_cosine,
 }  # fmt: skip

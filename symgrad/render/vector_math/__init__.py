@@ -49,7 +49,7 @@ from symgrad.render.vector_math.lanes import Lanes, join, part, type_name
 from symgrad.render.vector_math.libm import LIBM, libm_function
 from symgrad.render.vector_math.target import Target, host
 
-__all__ = ["FUNCTIONS", "Target", "host", "math_function", "sin_and_cos_function"]
+__all__ = ["FUNCTIONS", "Target", "batch_function", "host", "math_function", "sin_and_cos_function"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,53 @@ def sin_and_cos_function(module: Any, type: Any, *, target: Target | None = None
         pair = builder.insert_value(ir.Constant(function.return_value.type, ir.Undefined), sine.value, 0)
         builder.ret(builder.insert_value(pair, cosine.value, 1))
     return function
+
+
+def batch_function(module: Any, name: str, element: Any, width: int, arity: int = 1, **parameters: int) -> Any:
+    """A function of ``width * arity`` single numbers, all first operands first, and a pointer to where it leaves its results as a
+    vector; for ``"sin_and_cos"`` two vectors. For straight-line code, whose values are anywhere.
+
+    Args:
+        module: the ``llvmlite.ir.Module`` that will call it.
+        name: one of :data:`FUNCTIONS`, or "sin_and_cos".
+        element: ``double`` or ``float``.
+        width: the number of calls, a power of two.
+        arity: how many operands each of them has.
+        parameters: as in :func:`math_function`.
+    """
+    symbol = ".".join(["symgrad.batch", name, *(str(p) for p in parameters.values()), f"{width}{type_name(element)}"])
+    function = module.globals.get(symbol)
+    if function is not None:
+        return function
+    function = _new_function(module, symbol, ir.FunctionType(ir.VoidType(), [element] * (width * arity) + [ir.PointerType()]), inline=False)
+    builder = ir.IRBuilder(function.append_basic_block())
+    *numbers, place = function.args
+    operands = [_packed(builder, numbers[k * width : (k + 1) * width]) for k in range(arity)]
+    for k, result in enumerate(_batch_results(module, builder, name, operands, parameters)):
+        address = builder.gep(place, [ir.Constant(ir.IntType(64), k * width)], source_etype=element)
+        builder.store(result, address, align=4 if isinstance(element, ir.FloatType) else 8)
+    builder.ret_void()
+    return function
+
+
+def _packed(builder: Any, numbers: list[Any]) -> Any:
+    if len(numbers) == 1:
+        return numbers[0]
+    packed = ir.Constant(ir.VectorType(numbers[0].type, len(numbers)), ir.Undefined)
+    for lane, number in enumerate(numbers):
+        packed = builder.insert_element(packed, number, ir.Constant(ir.IntType(32), lane))
+    return packed
+
+
+def _batch_results(module: Any, builder: Any, name: str, operands: list[Any], parameters: dict[str, int]) -> list[Any]:
+    type_ = operands[0].type
+    if name != "sin_and_cos":
+        return [builder.call(math_function(module, name, type_, target=None, **parameters), operands)]
+    both = sin_and_cos_function(module, type_)
+    if both is not None:
+        pair = builder.call(both, operands)
+        return [builder.extract_value(pair, k) for k in (0, 1)]
+    return [builder.call(math_function(module, each, type_), operands) for each in ("sin", "cos")]
 
 
 def _new_function(module: Any, symbol: str, type: Any, inline: bool) -> Any:
