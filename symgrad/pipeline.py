@@ -107,7 +107,7 @@ def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
             import symgrad.render.llvm  # noqa: F401  (and the rest of llvmlite)
         with remembered_orders():
             with stage("expand"):
-                expanded = expand(simple)
+                expanded = _lowered(formula, simple)
             with stage("schedule"):
                 program, words, layout = (lower or _scheduled)(formula, plan, expanded)
         stage.show(3, "scheduled", lambda: "\n".join([*words, str(program)]))
@@ -241,6 +241,15 @@ def _thoroughly(formula: Formula, outputs: Mapping[str, Expr]) -> list[Expr]:
         return list(simplify(list(outputs.values()), worth=WORTH))
 
 
+def _lowered(formula: Formula, outputs: dict[str, Expr]) -> dict[str, Expr]:
+    """From the form for people to the one for the schedule."""
+    from symgrad.simplify.sharing import share_products
+
+    if formula.simplify:
+        outputs = dict(zip(outputs, share_products(list(outputs.values()))))
+    return expand(outputs)
+
+
 def expand(outputs: Mapping[str, Expr]) -> dict[str, Expr]:
     """Outputs in terms of what the schedule knows: composites replaced by what they mean, names and barriers dropped."""
 
@@ -370,7 +379,7 @@ def _listed(outputs: Mapping[str, Expr]) -> str:
 def _program(formula: Formula, plan: Plan, threads: int = 1) -> Program:
     from symgrad.render.llvm import host_lanes
 
-    outputs = expand(_simplified(formula, plan.derive()))
+    outputs = _lowered(formula, _simplified(formula, plan.derive()))
     program, _ = _schedule(formula, plan, outputs, host_lanes(formula.dtype), formula.mode, threads)
     _verify(program)
     return program
@@ -412,7 +421,7 @@ def _python_entry(formula: Formula, plan: Plan, annotate: bool) -> Any:
     from symgrad.schedule.annotate import AnnotatingWriter, Origins
 
     mode = "blas" if formula.mode == "auto" else formula.mode
-    outputs = _shaped(plan, expand(_simplified(formula, plan.derive())))
+    outputs = _shaped(plan, _lowered(formula, _simplified(formula, plan.derive())))
     itemsize = np.dtype(formula.dtype).itemsize
     writer, _ = make_writer(outputs, lanes=1, mode=mode, itemsize=itemsize, writer=AnnotatingWriter)
     writer.emit_body()
