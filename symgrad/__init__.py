@@ -39,7 +39,7 @@ _ROOMS = {
     for room, names in {
         "sympy_bridge": "from_sympy to_sympy", "ops.define": "define_op",
         "differentiate": "grad jacobian hessian jvp vjp hvp check_grads", "simplify": "simplify",
-        "show": "at explain", "show.drawing": "draw", "show.plotting": "plot", "pipeline": "compile", "run": "Function",
+        "show": "at", "show.explain": "explain", "show.drawing": "draw", "show.plotting": "plot", "pipeline": "compile", "run": "Function",
         "train": "fit Fit", "train.pictures": "plot_decision_boundary",
     }.items()
     for name in names.split()
@@ -100,6 +100,6 @@ def _opening(room: str, method: str) -> Any:
     return call
 
 
-for _method, _room in {"str": "symgrad.show", "repr": "symgrad.show", "latex": "symgrad.show.latex", "notebook": "symgrad.show.latex"}.items():
-    METHODS.setdefault(_method, _opening(_room, _method))
+for _method, _room in {"str": "text", "repr": "text", "latex": "latex", "notebook": "latex"}.items():
+    METHODS.setdefault(_method, _opening(f"symgrad.show.{_room}", _method))
 METHODS["finish"] = lambda derivatives, written: import_module("symgrad.simplify").finish(derivatives, written)

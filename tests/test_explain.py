@@ -12,7 +12,7 @@ from katex import katex_errors
 import symgrad as sg
 from symgrad.evaluate import evaluate
 from symgrad.expr import Expr
-from symgrad.show import Explanation
+from symgrad.show.explain import Explanation
 
 w, x, b, t = sg.symbols("w x b t")
 X, T = sg.symbol("X", ("n", 4)), sg.symbol("T", "n")

@@ -11,15 +11,14 @@
     drawing   the graph: ``graph`` (boxes and arrows, ``layers``), written by ``dot``, ``mermaid``, ``outline``; ``themes``, ``unicode``
     plotting  curves, and planes (``plane``): values by ``mapped``, points by ``sampling``, shown by ``picture``
 
-``drawing`` and ``plotting`` are imported when they are first used: a program that trains needs neither.
+``explain``, ``drawing`` and ``plotting`` are imported when they are first used: a program that trains needs none of them.
 """
 
 from __future__ import annotations
 
-from symgrad.show.explain import Explanation, explain
 from symgrad.show.formulas import Formulas
 from symgrad.show.latex import latex
 from symgrad.show.point import Point, at
 from symgrad.show.text import text
 
-__all__ = ["Explanation", "Formulas", "Point", "at", "explain", "latex", "text"]
+__all__ = ["Formulas", "Point", "at", "latex", "text"]
