@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -70,7 +70,9 @@ def compile(
     >>> f(3.0), f.grad(x=3.0)
     (20.0, {'x': 14.0})
     """
-    return make_function(read_request(expr, inputs, wrt, dtype, simplify, threads, fastmath, cache, mode))
+    with remembered_orders():
+        formula = read_request(expr, inputs, wrt, dtype, simplify, threads, fastmath, cache, mode)
+    return make_function(formula)
 
 
 def make_function(formula: Formula) -> Function:
@@ -97,11 +99,12 @@ def _build(formula: Formula, plan: Plan, lower: Lowering | None) -> Kernel:
         kernel = _load(formula, entry)
     cached = kernel is not None
     if kernel is None or stage.shown:
-        with stage("differentiate"):
-            derived = plan.derive()
-        stage.show(1, "derived", lambda: _listed(derived))
-        with stage("simplify"):
-            simple = _simplified(formula, derived)
+        with _shared_rules(formula):
+            with stage("differentiate"):
+                derived = plan.derive()
+            stage.show(1, "derived", lambda: _listed(derived))
+            with stage("simplify"):
+                simple = _simplified(formula, derived)
         stage.show(2, "simplified", lambda: _listed(simple))
         with stage("import"):
             import symgrad.render.llvm  # noqa: F401  (and the rest of llvmlite)
@@ -230,6 +233,15 @@ def _briefly(formula: Formula, outputs: Mapping[str, Expr]) -> list[Expr]:
     if formula.size > HUGE:
         return apply_rules(list(outputs.values()))
     return apply_local(list(outputs.values()), formula.outputs, stability=True, brief=True)
+
+
+def _shared_rules(formula: Formula) -> AbstractContextManager[Any]:
+    """Of a large formula the derivative is simplified while it is made, by the rules that have seen the formula."""
+    if not (formula.simplify and formula.is_large):
+        return nullcontext()
+    from symgrad.simplify import shared_rules
+
+    return shared_rules()
 
 
 def _thoroughly(formula: Formula, outputs: Mapping[str, Expr]) -> list[Expr]:

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 import symgrad as sg
+from symgrad.differentiate import tidy_gradient
 from symgrad.evaluate import evaluate
 from symgrad.expr import Expr, topological
+from symgrad.simplify import apply_rules, shared_rules
 from symgrad.simplify.rewriting import Rewriter
 
 X, A, B = sg.symbols("x a b")
@@ -152,6 +154,15 @@ def test_every_stage_is_linear(family: str, stage: str) -> None:
     with Calls() as many:
         STAGES[stage](long)
     assert many.count <= 4.8 * few.count + 2000
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_simplifying_on_the_way_and_afterwards_are_the_same(family: str) -> None:
+    """What a large formula's gradient goes through: the rules that are applied while the sweep is under way find the same form."""
+    with shared_rules() as normal:
+        (y,) = apply_rules([FAMILIES[family](60)])
+        found = tidy_gradient(y, [X, A], normal)
+    assert found == apply_rules(sg.grad(y, [X, A], simplify=False))
 
 
 def test_simplification_visits_a_node_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,9 +127,14 @@ def _tangent_of(operation: str, v: ExprLike, node: Expr) -> Expr:
 # --- gradients -------------------------------------------------------------------------------------
 
 
-def _gradient(seeds: Sequence[tuple[Expr, Expr]], nodes: Sequence[Expr]) -> list[Expr]:
+def _gradient(seeds: Sequence[tuple[Expr, Expr]], nodes: Sequence[Expr], tidy: Callable[[Expr], Expr] | None = None) -> list[Expr]:
     real = [(y, g) for y, g in seeds if y.kind == "real"]
-    return [zeros(node.shape) if g is None else g for g, node in zip(pull_back(real, nodes), nodes, strict=True)]
+    return [zeros(node.shape) if g is None else g for g, node in zip(pull_back(real, nodes, tidy), nodes, strict=True)]
+
+
+def tidy_gradient(y: Expr, nodes: Sequence[Expr], tidy: Callable[[Expr], Expr]) -> list[Expr]:
+    """The gradient of a large scalar formula, simplified while it is made: each adjoint is what ``tidy`` makes of it."""
+    return _gradient([(y, constant(1.0))], nodes, tidy)
 
 
 def grad(y: ExprLike, wrt: Wrt, simplify: bool = True) -> Any:

@@ -10,6 +10,7 @@ it travels on, to be applied again to what rules further down make of the zeros.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from symgrad.expr import CONSTANT, Expr
@@ -59,6 +60,9 @@ def add_up(terms: Sequence[Expr]) -> Expr:
     return total
 
 
+_mask_of = attrgetter("mask")
+
+
 def combine(contributions: Sequence[Adjoint]) -> Adjoint:
     """The sum of adjoints of one node, in order.
 
@@ -66,6 +70,8 @@ def combine(contributions: Sequence[Adjoint]) -> Adjoint:
     """
     if len(contributions) == 1:
         return contributions[0]
+    if not any(map(_mask_of, contributions)):
+        return Adjoint(add_up([a.g for a in contributions]))
     grouped: dict[Mask, list[Adjoint]] = {}
     for adjoint in contributions:
         grouped.setdefault(adjoint.mask, []).append(adjoint)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from symgrad import dims
 from symgrad.differentiate.masks import Adjoint, Mask, any_over, applied, combine, condition_of, is_finite_constant, padded
 from symgrad.errors import ShapeError
-from symgrad.expr import Expr, Op, apply, topological
+from symgrad.expr import Expr, Op, apply, constant, topological
 from symgrad.ops.linear import canonical_spec, split_spec
 from symgrad.ops.movement import BROADCAST_TO, do, reshape_to
 
@@ -46,14 +46,20 @@ def active_nodes(order: Sequence[Expr], wrt: Collection[Expr]) -> set[Expr]:
     """The nodes through which a change of ``wrt`` passes: real ones, none behind ``stop_gradient``."""
     active: set[Expr] = set()
     for node in order:
-        passes = node.kind == "real" and node.op.name != "stop_gradient" and any(a in active for a in node.args)
+        passes = not active.isdisjoint(node.args) and node.kind == "real" and node.op.name != "stop_gradient"
         if passes or node in wrt:
             active.add(node)
     return active
 
 
-def pull_back(seeds: Sequence[tuple[Expr, Expr]], wrt: Sequence[Expr]) -> list[Expr | None]:
-    """The adjoint of each node of ``wrt``, given those of the results; ``None`` where none arrives."""
+def pull_back(
+    seeds: Sequence[tuple[Expr, Expr]], wrt: Sequence[Expr], tidy: Callable[[Expr], Expr] | None = None
+) -> list[Expr | None]:  # fmt: skip
+    """The adjoint of each node of ``wrt``, given those of the results; ``None`` where none arrives.
+
+    ``tidy``: what is done to each node's adjoint before it is passed on. Of a large formula, half of the nodes that the sweep
+    makes would otherwise be made once more when the result is simplified.
+    """
     order = topological(*[y for y, _ in seeds])
     targets = set(wrt)
     active = active_nodes(order, targets)
@@ -65,14 +71,20 @@ def pull_back(seeds: Sequence[tuple[Expr, Expr]], wrt: Sequence[Expr]) -> list[E
         if node not in active or node not in waiting:
             continue
         adjoint = combine(waiting.pop(node)[::-1])  # they came from the last user first
+        if tidy is not None:
+            adjoint = Adjoint(_as_real(tidy(adjoint.g)), adjoint.mask, adjoint.clean)
         if node in targets:
             arrived[node] = _in_shape(applied(adjoint), node)
-        if any(a in active for a in node.args):
-            sent = list(zip(node.args, _pass_on(node, adjoint), strict=True))
-            for operand, contribution in reversed(sent):
+        if not active.isdisjoint(node.args):
+            for operand, contribution in zip(reversed(node.args), reversed(_pass_on(node, adjoint)), strict=True):
                 if contribution is not None and operand in active:
                     waiting.setdefault(operand, []).append(contribution)
     return [arrived.get(node) for node in wrt]
+
+
+def _as_real(g: Expr) -> Expr:
+    """Simplified numbers may be whole ones; what is derived from them need not."""
+    return g if g.kind == "real" else constant(float(g))
 
 
 def _in_shape(g: Expr, node: Expr) -> Expr:
@@ -89,14 +101,12 @@ def _pass_on(node: Expr, adjoint: Adjoint) -> list[Adjoint | None]:
     else:
         by_name, by_family = _PASS.get(node.op.name), _PASS.get(node.op.family)
         sent = (by_name or by_family or _pass_unmasked)(node, adjoint)
-    return [None if a is None else _unbroadcast(a, x, node.op) for a, x in zip(sent, node.args, strict=True)]
+    return [a if a is None or a.g.shape == x.shape else _unbroadcast(a, x, node.op) for a, x in zip(sent, node.args, strict=True)]
 
 
 def _unbroadcast(adjoint: Adjoint, operand: Expr, op: Op) -> Adjoint:
-    """Summed over the axes along which the operand was stretched."""
+    """Summed over the axes along which the operand was stretched, if that is why its shape is another one."""
     g, shape = adjoint.g, operand.shape
-    if g.shape == shape:
-        return adjoint
     extra = g.ndim - len(shape)
     if extra < 0 or any(have == 1 != want for have, want in zip(g.shape[extra:], shape, strict=True)):
         try:

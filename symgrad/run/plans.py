@@ -36,10 +36,13 @@ def _grad(formula: Formula) -> Plan:
     names = _wrt_names(formula, "d_")
 
     def derive() -> dict[str, Expr]:
-        from symgrad.differentiate import grad
+        from symgrad.differentiate import grad, tidy_gradient
+        from symgrad.simplify import shared_rules
 
-        # what is large is simplified once, all together
-        return dict(zip(names, grad(stable_outputs(formula)[0], list(formula.wrt), simplify=formula.simplify and not formula.is_large)))
+        if formula.is_large and formula.simplify:  # once, all together, and no form for people
+            with shared_rules() as normal:
+                return dict(zip(names, tidy_gradient(stable_outputs(formula)[0], formula.wrt, normal)))
+        return dict(zip(names, grad(stable_outputs(formula)[0], list(formula.wrt), simplify=formula.simplify)))
 
     outputs = [(n, "real", w.shape) for n, w in zip(names, formula.wrt)]
     return Plan("grad", formula.inputs, tuple(outputs), nest_map(formula.targets, names.__getitem__), derive)

@@ -36,7 +36,7 @@ def read_request(
     order, found = topological(*outputs), tuple(free_symbols(*outputs))
     symbols = found if inputs is None else _read_inputs(inputs, found)
     _check_sizes(order, symbols)
-    nodes, targets = _read_wrt(wrt, symbols, outputs, order)
+    nodes, targets = _read_wrt(wrt, symbols, order)
     return Formula(
         outputs=tuple(outputs), structure=structure, inputs=symbols, wrt=tuple(nodes), targets=targets, dtype=dtype,
         simplify=bool(simplify), threads=threads, fastmath=bool(fastmath), cache=bool(cache), mode=mode,
@@ -78,7 +78,7 @@ def _read_inputs(inputs: Any, found: Sequence[Expr]) -> tuple[Expr, ...]:
     return tuple(given)
 
 
-def _read_wrt(wrt: Any, inputs: Sequence[Expr], outputs: Sequence[Expr], order: Sequence[Expr]) -> tuple[list[Expr], Any]:
+def _read_wrt(wrt: Any, inputs: Sequence[Expr], order: Sequence[Expr]) -> tuple[list[Expr], Any]:
     if wrt is None:
         real = [s for s in inputs if s.kind == "real"]
         return real, {s.name: k for k, s in enumerate(real)}
@@ -95,7 +95,7 @@ def _read_wrt(wrt: Any, inputs: Sequence[Expr], outputs: Sequence[Expr], order: 
             raise TypeError(f"wrt: {node} is {node.kind}, and derivatives are with respect to reals")
         if node.op.name != "symbol" and node not in present:
             raise ValueError(f"wrt: the {node.op.name} node {node} does not occur in the expression")
-    free_symbols(*outputs, *nodes)
+    free_symbols(*inputs, *[node for node in nodes if node.op.name == "symbol"])  # one name, one symbol; others occur in the outputs
     return nodes, tuple(range(len(nodes))) if several else 0
 
 

@@ -143,18 +143,19 @@ def _scalars_of_inputs(order: Sequence[Expr], copied: set[Expr], others: set[Exp
     of leaves. ``copied``: leaves and views that are grouped, too; ``others`` have groups of their own.
     """
     scalars: list[Expr] = []
-    made, read = set[Expr](), set[Expr]()
+    ready, read = set[Expr](), set[Expr]()
     for node in order:
         args, op = node.args, node.op
         if node in others:
             continue
         if op.family == "elementwise" or (not args and node in copied):
-            if not node.shape and all(a in made or a in read for a in args):
-                made.add(node)
+            if not node.shape and ready.issuperset(args):
+                ready.add(node)
                 scalars.append(node)
         elif node not in copied and (op.name in LEAVES if not args else op.name in VIEWS and args[0] in read):
+            ready.add(node)
             read.add(node)
-    return scalars, made, read
+    return scalars, ready - read, read
 
 
 def _inlined(order: list[Expr], uses: Counter[Expr], forced: set[Expr], section_of: dict[Expr, int]) -> set[Expr]:

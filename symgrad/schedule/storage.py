@@ -154,6 +154,8 @@ class Allocation:
         """Nodes that are read from another group (or at another index), and the last section that reads them."""
         via: dict[Expr, tuple[Expr, ...]] = {}  # what a node without a group reads
         readers: dict[Expr, int] = {}
+        if len(self.groups) == 1:
+            return readers
         group_of = self.group_of
         for node in order:
             group = group_of.get(node)

@@ -11,7 +11,9 @@ Never slower, never wrong: see the head of ``rules`` for what sound means here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -22,7 +24,7 @@ from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
 from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY
 
-__all__ = ["Application", "apply_local", "apply_rules", "simplify", "strip_names"]
+__all__ = ["Application", "apply_local", "apply_rules", "shared_rules", "simplify", "strip_names"]
 
 _ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none has been seen to need five
 
@@ -48,11 +50,12 @@ def apply_local(
     """The roots after the local rules, in the form a person would write.
 
     ``written``: expressions of the user, whose parts keep their order. ``record`` collects every rule applied.
-    ``brief``: one round, and no form for people; for large graphs on the way to the compiler, where each pass over the nodes counts.
+    ``brief``: one round, and no form for people, stability rewrites included; for large graphs on the way to the compiler, where each
+    pass over the nodes counts.
     """
     kept: dict[Expr, Expr | None] = {node: node for node in topological(*written)}
     current = list(roots)
-    rewriter = Rewriter(_rules(stability), record)
+    rewriter = _rewriter() if brief else Rewriter(_rules(stability), record)
     for round_ in range(_ROUNDS):
         collected = current
         current = rewriter.run(current)
@@ -70,7 +73,28 @@ def apply_local(
 
 def apply_rules(roots: Sequence[Expr]) -> list[Expr]:
     """The roots after the rules alone, stability rewrites among them: what a large formula needs before it is differentiated."""
-    return Rewriter(_rules(True)).run(roots)
+    return _rewriter().run(roots)
+
+
+_shared = threading.local()
+
+
+@contextmanager
+def shared_rules() -> Iterator[Callable[[Expr], Expr]]:
+    """Inside, what the rules alone make of a node is found once: for a large formula, and what is then derived from it.
+
+    Gives the function from a node to its normal form.
+    """
+    before = getattr(_shared, "rewriter", None)
+    _shared.rewriter = before or Rewriter(_rules(True))
+    try:
+        yield _shared.rewriter.normal
+    finally:
+        _shared.rewriter = before
+
+
+def _rewriter() -> Rewriter:
+    return getattr(_shared, "rewriter", None) or Rewriter(_rules(True))
 
 
 def simplify(expr: Any, *, islands: bool = True, record: list[Application] | None = None, worth: float = 0.0) -> Any:

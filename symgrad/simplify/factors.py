@@ -187,16 +187,16 @@ FACTORS: tuple[Rule, ...] = (
     Rule("sum of scaled",          ("sum",),                   _sum_of_scaled,
          sample(lambda A, v, s: do("sum", over_n(), axes=(-1,), keepdims=False))),
     Rule("whole over size",        ("div",),                   _whole_over_size,
-         sample(lambda A, v, s: do("div", 2.0, do("size", dim="n"))), cosmetic=True),
+         sample(lambda A, v, s: do("div", 2.0, do("size", dim="n"))), cosmetic=True, look=lambda a, b: a == "constant"),
     Rule("size quotient",          ("mul",),                   _size_quotient,
-         sample(lambda A, v, s: do("mul", 2, do("div", 1, do("size", dim="n"))))),
+         sample(lambda A, v, s: do("mul", 2, do("div", 1, do("size", dim="n")))), look=lambda a, b: b == "div"),
     Rule("factor of factor",       ("mul",),                   _factor_of_factor,
-         sample(lambda A, v, s: do("mul", 2, over_n()))),
+         sample(lambda A, v, s: do("mul", 2, over_n())), tensors=True),
     Rule("factor of product",      ("mul",),                   _factor_of_product,
          sample(lambda A, v, s: do("mul", over_n(), symbol("x", "n"))), tensors=True),
     Rule("moved factor",           ("reshape", "transpose"),   _moved_factor,          "reshape(3*A, (6,))"),
     Rule("common factor",          ("add", "sub"),             _common_factor,
-         sample(lambda A, v, s: do("add", over_n(), do("mul", do("div", 1, do("size", dim="n")), symbol("y", "n"))))),
+         sample(lambda A, v, s: do("add", over_n(), do("mul", do("div", 1, do("size", dim="n")), symbol("y", "n")))), tensors=True),
 )  # fmt: skip
 
 CHOICES: tuple[Rule, ...] = (

@@ -11,10 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple, Union
 
 from symgrad.errors import ShapeError
-from symgrad.expr import OPS, SYMBOL, Expr, apply, constant, intern_node, topological, unvisited
+from symgrad.expr import OPS, SYMBOL, Expr, Op, apply, constant, intern_node, topological, unvisited
 from symgrad.parse import parse
 
 __all__ = ["BOTH", "Application", "Pattern", "Rewriter", "Rule", "do", "fit", "number", "same_value", "see", "with_args"]
@@ -32,6 +33,7 @@ def do(name: str, *operands: Any, **params: Any) -> Expr:
     return apply(OPS[name], *operands, **params)
 
 
+_SEEN_THROUGH = frozenset({"constant", "broadcast_to", "to_real", "named", "nonnegative"})  # by ``number`` and ``see``
 _UNIFORM_LOOK = 64  # elements; larger constants are not searched
 
 
@@ -118,14 +120,14 @@ class Rule:
     ops: tuple[str, ...]
     rewrite: Callable[[Expr], Expr | None]
     sample: str | Callable[[], Expr]
-    needs: frozenset[str] = frozenset()
+    look: Callable[..., bool] | None = None  # told the ops of the operands ("constant": a number), whether it is worth trying
     late: int | None = None  # this operand (or BOTH) is taken apart: only where nobody else uses it, which ``collect`` knows
     cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
     tensors: bool = False  # of an elementwise op: nothing to be done where all are scalars
 
     def may_match(self, heads: Sequence[Head], same: bool) -> bool:
         """Whether it is worth trying at nodes whose operands have these heads."""
-        return self.needs <= {"constant" if isinstance(h, tuple) else h for h in heads}
+        return self.look is None or self.look(*["constant" if isinstance(h, tuple) else h for h in heads])
 
 
 @dataclass(frozen=True)
@@ -262,49 +264,54 @@ class Rewriter:
         for rule in rules:
             for op in rule.ops if rule.late is None else ():
                 self.table.setdefault(op, []).append(rule)
-        self.fitting: dict[Any, list[Rule | Pattern]] = {}  # by op, heads, and whether two operands are one
-        self.looks: dict[Expr, tuple[Head, Expr]] = {}
         self.record = record
         self.done: dict[Expr, Expr] = {}
-        self.changed: set[Expr] = set()  # what more than cosmetic rules have changed
+        self._fitting: dict[tuple[Op, bool], dict[Any, list[Rule | Pattern]]] = {}  # by op, whether all is scalar, and what is seen
+        self._heads: dict[Head, int] = {}  # their numbers
+        self._plain: dict[Op, int] = {}  # heads of ops whose nodes are what they look like
+        self._looks: dict[Expr, int] = {}  # heads of other nodes
+        self._changed: set[Expr] = set()  # what more than cosmetic rules have changed, and what reads it
+        self._traced = 0  # of so many nodes of ``done`` it is known whether they read any
+        self._through: dict[Expr, Expr] = {}  # what a node became on the way
 
     def run(self, roots: Sequence[Expr]) -> list[Expr]:
-        for root in roots:
-            self._reach(root)
-        return [self.done[r] for r in roots]
+        return [self.normal(root) for root in roots]
 
     def moved(self, written: Mapping[Expr, Expr | None]) -> dict[Expr, Expr | None]:
         """What the user wrote (``None`` where it has been simplified) by the nodes that stand for it now."""
+        self._trace()
         result: dict[Expr, Expr | None] = {}
         for node, mine in written.items():
             if node in self.done:
-                result.setdefault(self.done[node], None if node in self.changed else mine)
+                result.setdefault(self.done[node], None if node in self._changed else mine)
         return result
 
-    def _finish(self, node: Expr, normal: Expr, through: Expr | None = None) -> None:
-        self.done[node] = normal
-        changed = self.changed
-        if through in changed:
-            changed.add(node)
-            return
-        for a in node.args:
-            if a in changed:
+    def _trace(self) -> None:
+        """Carries on what has been changed to those who read it."""
+        changed, through = self._changed, self._through
+        for node in islice(self.done, self._traced, None):
+            if through.get(node) in changed or any(a in changed for a in node.args):
                 changed.add(node)
-                return
+        self._traced = len(self.done)
 
-    def _reach(self, root: Expr) -> None:
-        """Brings one root to its normal form: operands first, and nearly every node has nothing more to be done."""
-        done, args_of = self.done, self.done.__getitem__
+    def normal(self, root: Expr) -> Expr:
+        """One root in its normal form: operands first, and nearly every node has nothing more to be done."""
+        done = self.done
+        if root in done:
+            return done[root]
+        args_of = done.__getitem__
         for node in unvisited((root,), done):
-            new = with_args(node, list(map(args_of, node.args))) if node.args else node
+            args = tuple(map(args_of, node.args))
+            new = node if args == node.args else with_args(node, args)  # equality is identity
             if new not in done:
                 result = self._applied(new)
                 if result is not new:
                     self._settle(node, new, result)
                     continue
-                self._finish(new, new)
+                done[new] = new
             if new is not node:
-                self._finish(node, done[new], new)
+                done[node], self._through[node] = done[new], new
+        return done[root]
 
     def _settle(self, root: Expr, new: Expr, result: Expr) -> None:
         """The normal form of a node that a rule has changed. ``forward``: what a node has been rewritten to so far."""
@@ -317,45 +324,59 @@ class Rewriter:
                 stack.pop()
             elif node in forward:
                 # not in done: two rules undo each other, and it stops here
-                self._finish(node, done.get(forward[node], forward[node]), forward[node])
+                done[node], self._through[node] = done.get(forward[node], forward[node]), forward[node]
                 stack.pop()
             elif pending := [a for a in node.args if a not in done]:
                 stack.extend(reversed(pending))
             else:
                 new = self._step(node)
                 if new is node:
-                    self._finish(node, node)
+                    done[node] = node
                     stack.pop()
                 else:
                     forward[node] = new
                     if new not in forward:
                         stack.append(new)
 
-    def _look(self, e: Expr) -> tuple[Head, Expr]:
-        """An operand's head, and what stands behind names and guards."""
-        found = self.looks.get(e)
+    def _head(self, e: Expr) -> int:
+        """The number of an operand's head."""
+        found = self._looks.get(e)
         if found is None:
-            found = self.looks[e] = head_of(e), see(e)
+            head = head_of(e)
+            found = self._heads.setdefault(head, len(self._heads))
+            if e.op.name not in _SEEN_THROUGH:
+                self._plain[e.op] = found
+            else:
+                self._looks[e] = found
         return found
 
     def _worth_trying(self, node: Expr) -> Sequence[Rule | Pattern]:
         """The rules that a look at the operands does not rule out, by what that look saw."""
-        name, args = node.op.name, node.args
-        rules = self.table.get(name)
-        if rules is None:
-            return ()
+        args, plain = node.args, self._plain
+        fitting = self._fitting.get((node.op, not node.shape))
+        if fitting is None:
+            fitting = self._fitting[node.op, not node.shape] = {}
+        key: Any
         if len(args) == 2:
-            (first, a), (second, b) = self._look(args[0]), self._look(args[1])
-            key: Any = (name, node.shape == (), first, second, a is b)
+            a, b = args
+            first, second = plain.get(a.op), plain.get(b.op)
+            if first is None:
+                first = self._head(a)
+            if second is None:
+                second = self._head(b)
+            key = first << 20 | second << 1 | (first == second and (a is b or see(a) is see(b)))
         else:
-            key = (name, node.shape == (), *[self._look(a)[0] for a in args])
-        found = self.fitting.get(key)
+            key = tuple([self._head(a) if (seen := plain.get(a.op)) is None else seen for a in args])
+        found = fitting.get(key)
         if found is None:
-            heads = tuple([self._look(a)[0] for a in args])
-            same = len(args) == 2 and key[-1]
-            possible = [rule for rule in rules if node.shape or not getattr(rule, "tensors", False)]
-            found = self.fitting[key] = [rule for rule in possible if rule.may_match(heads, same)]
+            found = fitting[key] = self._fitting_rules(node)
         return found
+
+    def _fitting_rules(self, node: Expr) -> list[Rule | Pattern]:
+        heads = tuple([head_of(a) for a in node.args])
+        same = len(heads) == 2 and same_value(*node.args)
+        possible = [rule for rule in self.table.get(node.op.name, ()) if node.shape or not getattr(rule, "tensors", False)]
+        return [rule for rule in possible if rule.may_match(heads, same)]
 
     def _step(self, node: Expr) -> Expr:
         """One change: the normal operands put in, or else the first rule that applies."""
@@ -372,7 +393,7 @@ class Rewriter:
             if fitted is None or fitted is node:
                 continue
             if not rule.cosmetic:
-                self.changed.add(node)
+                self._changed.add(node)
             if self.record is not None:
                 self.record.append(Application(rule.name, node, fitted))
             return fitted

@@ -212,13 +212,20 @@ def _known_nonnegative(e: Expr) -> Expr | None:
     return x if x.op.name in ("exp", "sigmoid", "softplus", "nonnegative", "cosh") else None
 
 
+_MULTIPLES = frozenset({"constant", "mul", "div"})
+
 NUMBERS: tuple[Rule, ...] = (
-    Rule("negative number in sum", ("add", "sub"),             _negative_number_in_sum,"s + (-3)*t", cosmetic=True),
-    Rule("negative of a multiple", ("neg",),                   _negative_of_number,    "-(3*s)", cosmetic=True),
-    Rule("negative number over",   ("div",),                   _negative_over,         "(-2)/s", cosmetic=True),
-    Rule("number first",           ("mul",),                   _number_first,          "s*3", cosmetic=True),
+    Rule("negative number in sum", ("add", "sub"),             _negative_number_in_sum,"s + (-3)*t", cosmetic=True,
+         look=lambda a, b: a in _MULTIPLES or b in _MULTIPLES),
+    Rule("negative of a multiple", ("neg",),                   _negative_of_number,    "-(3*s)", cosmetic=True,
+         look=lambda x: x in _MULTIPLES),
+    Rule("negative number over",   ("div",),                   _negative_over,         "(-2)/s", cosmetic=True,
+         look=lambda a, b: a == "constant"),
+    Rule("number first",           ("mul",),                   _number_first,          "s*3", cosmetic=True,
+         look=lambda a, b: a != "constant" == b),
     Rule("promoted anyway",        ("add", "sub", "mul"),      _promoted_anyway,
-         sample(lambda A, v, s: do("mul", s, do("to_real", symbol("k", integer=True)))), cosmetic=True),
+         sample(lambda A, v, s: do("mul", s, do("to_real", symbol("k", integer=True)))), cosmetic=True,
+         look=lambda a, b: not {a, b}.isdisjoint(("to_real", "constant"))),
     Rule("real already",           ("to_real",),               _is_real_already,       sample(lambda A, v, s: do("to_real", s))),
     Rule("known nonnegative",      ("nonnegative",),           _known_nonnegative,
          sample(lambda A, v, s: do("nonnegative", do("exp", s)))),

@@ -89,10 +89,12 @@ def _norm_squared(e: Expr) -> Expr | None:
 OVER_AXES: tuple[Rule, ...] = (
     Rule("log softmax",         ("log",),  _log_of_softmax,     "log(softmax(A))"),
     Rule("log sum exp",         ("log",),  _log_of_sum_of_exp,  "log(sum(exp(A), axis=1))"),
-    Rule("exp over its sum",    ("div",),  _exp_over_sum,       "exp(A)/sum(exp(A), axis=1, keepdims=True)"),
-    Rule("minus logsumexp",     ("sub",),  _minus_logsumexp,    "A - logsumexp(A, axis=1, keepdims=True)"),
-    Rule("root of squares",     ("sqrt",), _root_of_squares,    "sqrt(sum(v**2))"),
-    Rule("norm squared",        ("pow",),  _norm_squared,       "norm(v)**2"),
+    Rule("exp over its sum",    ("div",),  _exp_over_sum,       "exp(A)/sum(exp(A), axis=1, keepdims=True)",
+         look=lambda a, b: a == "exp" and b in ("sum", "reshape")),
+    Rule("minus logsumexp",     ("sub",),  _minus_logsumexp,    "A - logsumexp(A, axis=1, keepdims=True)",
+         look=lambda a, b: b in ("logsumexp", "reshape")),
+    Rule("root of squares",     ("sqrt",), _root_of_squares,    "sqrt(sum(v**2))", look=lambda x: x in ("sum", "contract")),
+    Rule("norm squared",        ("pow",),  _norm_squared,       "norm(v)**2", look=lambda x, n: x == "norm"),
 )  # fmt: skip
 
 
