@@ -60,6 +60,19 @@ def test_several_curves_named_curves_and_functions() -> None:
     assert list(lines(sg.plot(sg.compile(sg.sin(x)), derivative=False))) == ["sin(x)"]
 
 
+def test_sympy_expressions_and_variables() -> None:
+    import sympy
+
+    s = sympy.Symbol("s")
+    for picture in (sg.plot(sympy.sin(s)), sg.plot(sympy.sin(s), s, (-5, 5)), sg.plot([sympy.sin(s)], (s, -5, 5), derivative=True)):
+        assert list(lines(picture)) == ["f = sin(s)", "f′ = cos(s)"]
+
+
+def test_conditions_are_steps() -> None:
+    ((px, py),) = lines(sg.plot(x > 1, x)).values()
+    assert set(py[px < 0.99]) == {0.0} and set(py[px > 1.01]) == {1.0} and np.isnan(py).any()
+
+
 def test_other_symbols_by_name_and_arrays() -> None:
     ((px, py),) = lines(sg.plot(a * x, x, (0, 1), a=3.0, derivative=False)).values()
     np.testing.assert_allclose(py, 3 * px)
@@ -235,7 +248,9 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     (lambda: sg.plot(a * x * y, x, y, a), TypeError, "not 3"),
     (lambda: sg.plot(1 / x, tangent_at=0), ValueError, "no tangent at 0"),
     (lambda: sg.plot(x, derivative=7), ValueError, "up to 3, not 7"),
-    (lambda: sg.plot(x > 0, x), TypeError, "boolean values have no derivative"),
+    (lambda: sg.plot(x > 0, x, derivative=1), TypeError, "boolean values have no derivative"),
+    (lambda: sg.plot(sg.symbol("k", integer=True)), TypeError, "which variable.*k"),
+    (lambda: sg.plot(sg.symbol("k", integer=True), "k"), sg.ShapeError, "k is to be a real number, it is integer"),
     (lambda: sg.plot("x**2"), TypeError, r"sg\.parse\('x\*\*2'\)"),
     (lambda: sg.plot([]), ValueError, "no expression"),
     (lambda: sg.plot(x, theme="blue"), ValueError, "not 'blue'"),

@@ -63,7 +63,7 @@ def plot(
         ax = figure(6.4, 4.0 if len(chosen) == 1 else 5.0, colours).subplots()
     if len(chosen) == 1:
         tangents = [] if tangent_at is None else [float(v) for v in np.atleast_1d(np.asarray(tangent_at, dtype=float)).ravel()]
-        orders = _orders(derivative, len(curves) == 1 and not tangents)
+        orders = _orders(derivative, len(curves) == 1 and not tangents and curves[0][1].kind == "real")
         _draw_curves(ax, colours, curves, chosen[0], orders, tangents, known, title)
     else:
         if tangent_at is not None:
@@ -100,9 +100,9 @@ def _variables(given: Sequence[Any], items: Sequence[tuple[str, Any]]) -> list[V
     own = {s.name: s for s in free_symbols(*[as_expr(item) for _, item in items if not _is_function(item)])}
     found: list[tuple[Expr, tuple[float, float] | None]] = []
     for item in given:
-        if isinstance(item, (Expr, str)):
+        if _is_symbolic(item):
             found.append((_symbol(item, own), None))
-        elif isinstance(item, (tuple, list)) and item and isinstance(item[0], (Expr, str)):
+        elif isinstance(item, (tuple, list)) and item and _is_symbolic(item[0]):
             ends = item[1] if len(item) == 2 else item[1:]
             found.append((_symbol(item[0], own), _range(ends)))
         elif found and found[-1][1] is None:
@@ -112,12 +112,18 @@ def _variables(given: Sequence[Any], items: Sequence[tuple[str, Any]]) -> list[V
     return [Variable(s, *(ends or RANGE)) for s, ends in found]
 
 
-def _symbol(item: Expr | str, own: Mapping[str, Expr]) -> Expr:
-    e = (own[item] if item in own else symbol(item)) if isinstance(item, str) else item
+def _is_symbolic(item: Any) -> bool:
+    """A name, an expression, or one of SymPy's."""
+    return isinstance(item, (Expr, str)) or bool(getattr(item, "free_symbols", ()))
+
+
+def _symbol(item: Any, own: Mapping[str, Expr]) -> Expr:
+    e = (own[item] if item in own else symbol(item)) if isinstance(item, str) else as_expr(item)
     if e.op.name != "symbol":
         raise TypeError(f"sg.plot: a variable is a symbol, not {e}")
     if e.shape or e.kind != "real":
-        raise ShapeError(f"sg.plot: the variable {e.name} is to be a real number, it has shape {dims.format_shape(e.shape)}")
+        found = f"it has shape {dims.format_shape(e.shape)}" if e.shape else f"it is {e.kind}"
+        raise ShapeError(f"sg.plot: the variable {e.name} is to be a real number, {found}")
     return e
 
 
@@ -138,7 +144,7 @@ def _guessed(items: Sequence[tuple[str, Any]], given: Mapping[Any, Any]) -> list
     free = [s for s in free_symbols(*expressions) if s.name not in taken]
     if not free and len(expressions) < len(items):
         return [Variable(symbol("x"), *RANGE)]
-    if not 1 <= len(free) <= 2 or any(s.shape for s in free):
+    if not 1 <= len(free) <= 2 or any(s.shape or s.kind != "real" for s in free):
         listed = ", ".join(s.name for s in free) or "none"
         raise TypeError(f"sg.plot: which variable? The symbols are {listed}: name one or two, as in sg.plot(expr, x, (-5, 5)), "
                         "and give the others' values by name")
