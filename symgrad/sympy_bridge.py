@@ -20,6 +20,7 @@ import numpy as np
 from symgrad import dims, ops
 from symgrad.errors import ShapeError
 from symgrad.expr import METHODS, OPS, Expr, Op, _converters, apply, as_expr, constant, free_symbols, rewrite, symbol, topological
+from symgrad.ops.linalg import det, inv
 
 __all__ = ["Reader", "from_sympy", "scalar_to_sympy", "to_sympy"]
 
@@ -248,6 +249,29 @@ def _contract(sympy: Any, a: Any, b: Any, spec: str) -> Any:
     return _array(np.einsum(spec, _array(a), _array(b)))
 
 
+def _stacked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of SymPy matrices for stacks of them (last two axes); ``vector``: the last operand is one of vectors."""
+
+    def each(sympy: Any, *stacks: Any, vector: bool = False, **params: Any) -> Any:
+        arrays = [_array(s) for s in stacks]
+        if vector:
+            arrays[-1] = arrays[-1][..., None]
+        batch = np.broadcast_shapes(*[a.shape[:-2] for a in arrays])
+        wide = [np.broadcast_to(a, batch + a.shape[-2:]) for a in arrays]
+        found = {at: function(sympy, *[sympy.Matrix(w[at]) for w in wide], **params) for at in np.ndindex(*batch)}
+        shape = next((f.shape for f in found.values() if hasattr(f, "shape")), ())
+        result = _empty(batch + shape)
+        for at, value in found.items():
+            result[at] = np.array(value.tolist(), dtype=object).reshape(shape) if shape else value
+        return result[..., 0] if vector else result
+
+    return each
+
+
+def _triangle(sympy: Any, a: Any, b: Any, lower: bool) -> Any:
+    return (a.lower_triangular() if lower else a.upper_triangular()).inv() * b
+
+
 def _piecewise(sympy: Any, condition: Any, a: Any, b: Any) -> Any:
     if not isinstance(condition, sympy.logic.boolalg.Boolean):
         condition = sympy.Ne(condition, 0)
@@ -282,6 +306,10 @@ _SCALARS: dict[str, Callable[..., Any]] = {
 _ARRAYS: dict[str, Callable[..., Any]] = {
     "sum": _sum, "max": _max, "min": _reduced("Min"), "prod": _reduced("Mul"), "cumsum": _cumsum, "contract": _contract,
     "softmax": _softmax, "log_softmax": _log_softmax, "logsumexp": _logsumexp, "norm": _norm,
+    "inv": _stacked(lambda sympy, a: a.inv()), "det": _stacked(lambda sympy, a: a.det()),
+    "logdet": _stacked(lambda sympy, a: sympy.log(sympy.Abs(a.det()))), "signdet": _stacked(lambda sympy, a: sympy.sign(a.det())),
+    "solve": _stacked(lambda sympy, a, b: a.inv() * b), "solve_triangular": _stacked(_triangle),
+    "cholesky": _stacked(lambda sympy, a: ((a + a.T) / 2).cholesky(hermitian=False)),
 }  # fmt: skip
 
 
@@ -637,7 +665,8 @@ _HANDLERS: dict[str, Callable[[Reader, Any], Plan]] = {
     "MatrixBase": _on_array, "NDimArray": _on_array,
     "MatAdd": _fold(lambda a, b: a + b), "MatMul": _fold(_matrix_product), "HadamardProduct": _fold(lambda a, b: a * b),
     "HadamardPower": _call(lambda a, b: a**b), "MatPow": _on_matrix_power, "Transpose": _call(lambda a: a.T),
-    "Trace": _call(lambda a: ops.sum(ops.diagonal(a))), "ZeroMatrix": _on_filled(0), "OneMatrix": _on_filled(1),
+    "Trace": _call(ops.trace), "Inverse": lambda reader, e: ([e.arg], inv), "Determinant": _call(det),
+    "ZeroMatrix": _on_filled(0), "OneMatrix": _on_filled(1),
     "Identity": lambda reader, e: _leaf(ops.eye(_size(e.shape[0]))),
 }  # fmt: skip
 

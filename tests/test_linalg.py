@@ -288,6 +288,35 @@ def test_training_stops_at_a_singular_matrix() -> None:
         sg.fit(sg.mean((x @ L.inv(A)) ** 2), {"A": np.ones((2, 2))}, {"x": np.ones((4, 2))}, optimizer=sg.optim.SGD(0.1), epochs=3)
 
 
+# --- SymPy ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [
+    "inv(A)", "det(A)", "logdet(A)", "solve(A, b)", "solve(A.T, A)", "cholesky(A @ A.T)", "solve_triangular(A, b)",
+    "solve_triangular(A, A, lower=False)", "trace(A)", "tril(A)", "triu(A, 1)",
+])  # fmt: skip
+def test_sympy_and_back(text: str) -> None:
+    node = sg.parse(text, {"A": (2, 2), "b": 2})
+    values = {"A": matrix(2), "b": np.array([0.5, -1.5])}
+    entries = {f"{name}[{', '.join(map(str, at))}]": v for name, value in values.items() for at, v in np.ndenumerate(value)}
+    converted = node.to_sympy()
+    numbers = {s: entries[str(s)] for s in converted.atoms(*{type(s) for s in converted.free_symbols}) if str(s) in entries}
+    found = np.array(converted.subs(numbers).tolist() if hasattr(converted, "tolist") else converted.subs(numbers), float)
+    np.testing.assert_allclose(found.reshape(node.shape), evaluate(node, values), rtol=1e-12)
+
+
+def test_from_sympy_matrices() -> None:
+    import sympy
+
+    n = sympy.Symbol("n", integer=True)
+    A, ours = sympy.MatrixSymbol("A", n, n), sg.symbol("A", ("n", "n"))
+    for theirs, wanted in [
+        (A.inv(), L.inv(ours)), (sympy.Determinant(A), L.det(ours)), (sympy.Trace(A), sg.trace(ours)), (A.inv().T, L.inv(ours).T),
+        (sympy.log(sympy.Determinant(A)), sg.log(L.det(ours))),
+    ]:  # fmt: skip
+        assert sg.simplify(sg.from_sympy(theirs)) is sg.simplify(wanted)
+
+
 # --- text ------------------------------------------------------------------------------------------
 
 

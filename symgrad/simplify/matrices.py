@@ -162,7 +162,7 @@ def _sum_of_products(e: Expr) -> Expr | None:
 def _scaled(x: Expr) -> tuple[Expr | None, Expr]:
     """A scalar factor, if there is one, and what it scales."""
     if x.op.name == "mul" and not x.args[0].shape and x.args[1].shape:
-        return x.args
+        return x.args[0], x.args[1]
     return None, x
 
 
@@ -252,7 +252,7 @@ def _solve_scaled(e: Expr) -> Expr | None:
 def _sum_of_solutions(e: Expr) -> Expr | None:
     """``solve(A, b) + solve(A, c)`` is ``solve(A, b + c)``."""
     x, y = e.args
-    if x.op is not y.op or x.op.name not in ("solve", "solve_triangular") or x.params != y.params:
+    if x.op is not y.op or x.op.name != "solve" or x.params != y.params:
         return None
     (a, b), (c, d) = x.args, y.args
     if a is not c or b.shape != d.shape:
@@ -356,6 +356,11 @@ def _gram(A: Expr) -> Expr:
     return do("contract", A, A, spec="ij,ik->jk")
 
 
+def _has(name: str) -> Callable[..., bool]:
+    """Some operand is of this op."""
+    return lambda *heads: name in heads
+
+
 MATRICES: tuple[Rule, ...] = (
     # products
     Rule("reading order",          ("contract",),              _reading_order,         _square(lambda A, B, v: v @ A), cosmetic=True),
@@ -366,19 +371,20 @@ MATRICES: tuple[Rule, ...] = (
     Rule("contract symmetric",     ("contract",),              _contract_symmetric,
          _square(lambda A, B, v: do("contract", A, do("inv", _gram(A)), spec="ij,kj->ik"))),
     Rule("turned product",         ("contract",),              _turned_product,
-         _square(lambda A, B, v: do("contract", do("contract", A, B, spec="ij,ik->jk"), v, spec="ij,i->j"))),
-    Rule("determinant outside",    ("contract",),              _contract_det,          _square(lambda A, B, v: A @ (do("det", B) * B))),
+         _square(lambda A, B, v: do("contract", do("contract", A, B, spec="ij,ik->jk"), v, spec="ij,i->j")), look=_has("contract")),
+    Rule("determinant outside",    ("contract",),              _contract_det,
+         _square(lambda A, B, v: A @ (do("det", B) * B)), look=_has("mul")),
     # sums
     Rule("sum of products",        ("add", "sub"),             _sum_of_products,       _square(lambda A, B, v: A @ v + A.T @ v), late=BOTH),
     Rule("common number",          ("add", "sub"),             _common_number,
-         _square(lambda A, B, v: 0.5*A + 0.5*B), tensors=True),
-    Rule("number to scalar",       ("mul",),                   _number_to_scalar,      "2*(s*v)", tensors=True),
+         _square(lambda A, B, v: 0.5*A + 0.5*B), tensors=True, look=_has("mul")),
+    Rule("number to scalar",       ("mul",),                   _number_to_scalar,      "2*(s*v)", tensors=True, look=_has("mul")),
     Rule("sum of solutions",       ("add", "sub"),             _sum_of_solutions,
-         _square(lambda A, B, v: do("solve", A, v, vector=True) + do("solve", A, 2*v + 1, vector=True)), late=BOTH),
+         _square(lambda A, B, v: do("solve", A, v, vector=True) + do("solve", A, 2*v + 1, vector=True)), late=BOTH, look=_has("solve")),
     # inverses and systems
     Rule("inverse",                ("inv",),                   _inverse,               _square(lambda A, B, v: do("inv", A.T))),
     Rule("times inverse",          ("contract",),              _times_inverse,
-         _square(lambda A, B, v: do("trace", A @ do("inv", A)))),
+         _square(lambda A, B, v: do("trace", A @ do("inv", A))), look=_has("inv")),
     Rule("solve by identity",      ("solve",),                 _solve_by_identity,
          _square(lambda A, B, v: do("solve", A, do("eye", rows=3, columns=3), vector=False))),
     Rule("solve scaled",           ("solve", "solve_triangular"), _solve_scaled,
@@ -392,6 +398,8 @@ MATRICES: tuple[Rule, ...] = (
     Rule("log of det",             ("log",),                   _log_of_det,
          _square(lambda A, B, v: do("log", do("det", A @ A.T)))),
     # norms
-    Rule("norm times direction",   ("mul",),                   _norm_times_direction,  "2*norm(v)*(v/norm(v))", tensors=True),
-    Rule("zero where norm is",     ("where",),                 _zero_where_norm_is,    "where(equal(norm(v), 0), 0, 2*v)", tensors=True),
+    Rule("norm times direction",   ("mul",),                   _norm_times_direction,
+         "2*norm(v)*(v/norm(v))", tensors=True, look=_has("div")),
+    Rule("zero where norm is",     ("where",),                 _zero_where_norm_is,
+         "where(equal(norm(v), 0), 0, 2*v)", tensors=True, look=_has("equal")),
 )  # fmt: skip

@@ -35,7 +35,7 @@ Key = tuple[Expr, Expr, str, frozenset[str]]
 def share_products(roots: Sequence[Expr]) -> list[Expr]:
     """The roots, of the same values, with fewer products of matrices."""
     order = topological(*roots)
-    products = {node: _product(*node.args, *split_spec(node.params["spec"])) for node in order if node.op.name == "contract"}
+    products = {n: _product(n.args[0], n.args[1], *split_spec(n.params["spec"])) for n in order if n.op.name == "contract"}
     if len(products) < 2:
         return list(roots)
     uses = Counter(a for node in order for a in node.args)
