@@ -279,6 +279,17 @@ def test_the_compiler_shares_products_and_people_read_the_closed_form() -> None:
     np.testing.assert_allclose(gradient, (a + a.T) @ v, rtol=1e-12, atol=1e-12)
 
 
+def test_systems_are_solved_where_only_a_vector_meets_the_inverse() -> None:
+    x, A = sg.symbol("x", "n"), sg.symbol("A", ("n", "n"))
+    inverse = sg.linalg.inv(A)
+    (both,) = share_products(sg.simplify([inverse @ x + sg.sin(x @ inverse)]))
+    assert str(both) in ("solve(A, x) + sin(solve(A.T, x))", "sin(solve(A.T, x)) + solve(A, x)")
+    (kept, _) = share_products([inverse @ x, inverse])
+    assert str(kept) == "inv(A) @ x"
+    values = {x: np.arange(3.0), A: np.arange(9.0).reshape(3, 3) + 3 * np.eye(3)}
+    np.testing.assert_allclose(evaluate(both, values), evaluate(inverse @ x + sg.sin(x @ inverse), values), rtol=1e-12)
+
+
 # --- against JAX ------------------------------------------------------------------------------------
 
 
