@@ -161,10 +161,16 @@ def exp(x: Lanes) -> Lanes:
 
 def exp_parts(x: Lanes, low: Lanes | None = None) -> tuple[Whole, Lanes]:
     """(n, p) with exp(x + low) = 2**n * p and p in [0.7, 1.42]; for abs(x) below 1e3 (float: 100) or so, and low below its last bit."""
-    n, r = reduce_by_ln2(x)
+    if x.target.fused:
+        n, r = reduce_by_ln2(x)
+        return n, exp_of_reduced(r if low is None else r + low)
+    n = nearest(x, LOG2_E)
+    exact = fma(n.number, -LN2[x.format].high, x)  # nothing is rounded; what is taken off it comes in last, with the small terms
+    rest = n.number * -LN2[x.format].low
     if low is not None:
-        r = r + low
-    return n, exp_of_reduced(r)
+        rest = rest + low
+    r = exact + rest
+    return n, 1.0 + (exact + (rest + r * r * polynomial(r, EXP[x.format])))
 
 
 def exp_of_reduced(r: Lanes) -> Lanes:

@@ -1,6 +1,7 @@
 """sinh, cosh, tanh and their inverses, and sigmoid, on lanes.
 
-tanh: 1 - 2/(exp(2a) + 1) with a = abs(x); below 0.75 a + a**3*P(a**2)/Q(a**2), in form Cephes' tanh.c (Stephen Moshier),
+tanh: 7/8 + (exp(2a) - 15)/(exp(2a) + 1)/8 with a = abs(x), where the quotient is small or weighs little, so that its roundings hardly
+count (1 - 2/(exp(2a) + 1) is off by up to 1.07 ulp); below 0.75 a + a**3*P(a**2)/Q(a**2), in form Cephes' tanh.c (Stephen Moshier),
 in float a polynomial. Both are ``base + factor * (numerator/denominator)``, so that one division serves all lanes.
 
 sigmoid: 1/(exp(a) + 1), its denominator a sum of two numbers and the quotient corrected by its remainder; for positive x 1 minus that.
@@ -20,6 +21,7 @@ from symgrad.render.vector_math.lanes import (
     fma,
     polynomial,
     power_of_two,
+    remainder,
     select,
     sqrt,
 )
@@ -43,11 +45,12 @@ def tanh(x: Lanes) -> Lanes:
     bottom = fma(scale, q, scale + 1.0)
     small = a < TANH_SMALL
     z = a * a
+    top = fma(scale, q, scale - 15.0)
     if x.format is FLOAT:
-        y = select(small, fma(a * z, polynomial(z, TANH_FLOAT), a), 1.0 - 2.0 / bottom)
+        y = select(small, fma(a * z, polynomial(z, TANH_FLOAT), a), fma(top / bottom, 0.125, 0.875))
     else:
-        ratio = select(small, polynomial(z, TANH_P), -2.0) / select(small, polynomial(z, TANH_Q), bottom)
-        y = fma(select(small, a * z, 1.0), ratio, select(small, a, 1.0))
+        ratio = select(small, polynomial(z, TANH_P), top) / select(small, polynomial(z, TANH_Q), bottom)
+        y = fma(select(small, a * z, 0.125), ratio, select(small, a, 0.875))
     return copysign(y, x)
 
 
@@ -64,7 +67,7 @@ def sigmoid(x: Lanes) -> Lanes:
     bottom = fma(scale, q, top)
     bottom_low = fma(scale, q, top - bottom) + top_low
     y = 1.0 / bottom
-    y = fma(y, fma(-bottom_low, y, fma(-bottom, y, 1.0)), y) * one
+    y = fma(y, fma(-bottom_low, y, remainder(x.like(1.0), y, bottom)), y) * one
     return select(x < 0.0, y, 1.0 - y)
 
 

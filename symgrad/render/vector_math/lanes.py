@@ -18,8 +18,8 @@ from symgrad.render.vector_math.target import Target
 
 __all__ = [
     "DOUBLE", "FLOAT", "Format", "Lanes", "Whole", "absolute", "any_lane", "clamp", "copysign", "exact_product", "fast_two_sum", "fma",
-    "half_of", "if_any", "join", "lanes_of", "nearest", "part", "polynomial", "power_of_two", "select", "sqrt", "two_sum", "type_name",
-    "while_any",
+    "half_of", "if_any", "join", "lanes_of", "nearest", "part", "polynomial", "power_of_two", "remainder", "select", "sqrt", "two_sum",
+    "type_name", "while_any",
 ]
 
 
@@ -329,6 +329,14 @@ def exact_product(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
     a_high, a_low = _halves(a)
     b_high, b_low = _halves(b)
     return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def remainder(a: Lanes, quotient: Lanes, b: Lanes) -> Lanes:
+    """``a - quotient*b``, exactly, for a quotient that was rounded from a/b."""
+    if a.target.fused:
+        return (-quotient).call("fma", b, a)
+    product, error = exact_product(quotient, b)
+    return (a - product) - error
 
 
 def _halves(a: Lanes) -> tuple[Lanes, Lanes]:
