@@ -66,7 +66,8 @@ def test_networks_and_their_updates(activation: str) -> None:
     loss = sg.nn.cross_entropy(net(x), t) + 1e-4 * net.l2()
     gradients = sg.grad(loss, {p.name: p for p in net.parameters})
     state = {f"{name}.m": 0.9 * sg.symbol(f"{name}.m", g.shape) + 0.1 * g for name, g in gradients.items()}
-    updates = {p.name: p - 0.1 * state[f"{p.name}.m"] for p in net.parameters}
+    state |= {f"{name}.v": 0.99 * sg.symbol(f"{name}.v", g.shape) + 0.01 * g**2 for name, g in gradients.items()}
+    updates = {p.name: p - 0.1 * state[f"{p.name}.m"] / sg.sqrt(state[f"{p.name}.v"] ** 2) for p in net.parameters}
     assert not katex_errors([loss.latex(), Formulas(gradients).latex(), Formulas({**updates, **state}, of="").latex()])
 
 

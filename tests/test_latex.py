@@ -135,3 +135,10 @@ def test_a_deep_expression() -> None:
     for _ in range(5_000):
         e = sg.sin(e) / y
     assert e.latex().count(r"\frac") == 5_000
+
+
+def test_the_square_of_a_gradient_is_not_that_of_its_parameter() -> None:
+    from symgrad.show.latex import tight
+
+    assert tight(r"0.1 \nabla W_{1}^{2}") == r"0.1 (\nabla W_{1})^{2}"
+    assert tight(r"\nabla W_{1}^{\mathrm{actor}}") == r"\nabla W_{1}^{\mathrm{actor}}"

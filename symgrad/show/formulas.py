@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from symgrad.expr import Expr
-from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name
+from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name, part_name
 from symgrad.show.layout import Layout, Script
 from symgrad.show.text import counted_operations, is_large, shown_lines, text_layout
 from symgrad.show.wrap import coloured, terminal_width, wrapped
@@ -63,11 +63,11 @@ class Formulas(dict[str, Expr]):
     def latex(self) -> str:
         """The lines as LaTeX, aligned, without delimiters."""
         script = self._script(latex_layout, BRACKETS)
-        lines = [(latex_name(script.names[d]), script.write(d, latex_name), "=") for d in script.definitions]
+        lines = [(latex_name(script.names[d]), script.write(d, part_name), "=") for d in script.definitions]
         for name, e in self.items():
             above, below = (self.of, name) if self.of is not None else (part[1:] for part in name.split("/", 1))
             left = rf"\frac{{\partial {latex_name(above)}}}{{\partial {latex_name(below)}}}" if above else latex_name(name)
-            lines.append((left, script.write(e, latex_name, whole=False), "=" if above else r"\leftarrow"))
+            lines.append((left, script.write(e, part_name, whole=False), "=" if above else r"\leftarrow"))
         return aligned(lines)
 
     def _repr_latex_(self) -> str | None:

@@ -28,7 +28,8 @@ def labels(order: Iterable[Expr], stand_in: Callable[[Expr, str], str | None]) -
                 written += piece
             elif not isinstance(piece, Alternative):
                 part, binds = inside[seen(piece[0])]
-                written += f"({part})" if binds < piece[1] else part
+                loose = binds < abs(piece[1]) or (piece[1] < 0 and part.startswith("-"))
+                written += f"({part})" if loose else part
         found[node] = f"{written} = {inside[seen(node.args[0])][0]}" if node.op.name == "named" else written
         short = stand_in(node, written)
         inside[node] = (written, strength) if short is None else (short, ATOM)

@@ -25,7 +25,7 @@ from symgrad.show.latex_words import latex_name
 from symgrad.show.layout import Script
 from symgrad.show.text import is_large, text_layout
 
-__all__ = ["BRACKETS", "aligned", "latex", "latex_layout", "latex_name", "tight"]
+__all__ = ["BRACKETS", "aligned", "latex", "latex_layout", "latex_name", "part_name", "tight"]
 
 BRACKETS = (r"\left(", r"\right)")
 
@@ -35,10 +35,16 @@ def latex(expr: Expr) -> str:
     script = Script([expr], latex_layout, BRACKETS, binding=text_layout)
     if not script.definitions:
         return tight(script.write(expr))
-    lines = [(latex_name(script.names[d]), script.write(d, latex_name), "=") for d in script.definitions]
+    lines = [(latex_name(script.names[d]), script.write(d, part_name), "=") for d in script.definitions]
     if expr not in script.names:
-        lines.append(("", script.write(expr, latex_name), ""))
+        lines.append(("", script.write(expr, part_name), ""))
     return aligned(lines)
+
+
+def part_name(name: str) -> str:
+    """A part's name inside a formula, where a power or a transposition may follow."""
+    written = latex_name(name)
+    return f"{{{written}}}" if "^" in written else written
 
 
 def _notebook(expr: Expr) -> str | None:
@@ -87,8 +93,10 @@ def tight(formula: str) -> str:
                 parts[place], parts[-1] = parts[place][5:], sign["bracket"]
         elif opened and sign["tall"]:
             opened[-1][1] = 1
-    return _LOOSE.sub(r"\1", _STACKED.sub(r"\1\2", "".join(parts) + formula[end:]))
+    return _GRADIENT.sub(r"(\1)", _LOOSE.sub(r"\1", _STACKED.sub(r"\1\2", "".join(parts) + formula[end:])))
 
 
 _STACKED = re.compile(r"(?<![a-zA-Z}^_\]])\{((?:\\[a-zA-Z]+|[a-zA-Z])_\{[^{}]*\})\}(\^\{\\top\})")  # {H_{1}}^{\top}
 _LOOSE = re.compile(r"(?<![a-zA-Z}^_\]])\{(\\[a-zA-Z]+|[a-zA-Z]|\([^()]*\))\}(?=[_^])")  # {\delta}_{i}
+# The square of a gradient is not that of its parameter.
+_GRADIENT = re.compile(r"(\\nabla (?:\\[a-zA-Z]+|[a-zA-Z])(?:_\{[^{}]*\})?)(?=\^\{(?!\\(?:mathrm|text|prime)))")

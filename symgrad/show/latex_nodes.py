@@ -31,6 +31,7 @@ from symgrad.show.layout import (
     is_scalar_constant,
     leads_negative,
     seen,
+    signed,
 )
 from symgrad.show.text import counted, marked, slice_items, slice_ranges, through_slice
 
@@ -49,11 +50,6 @@ def call(name: str, *args: Expr, below: str = "", power: Piece | None = None) ->
     for i, arg in enumerate(args):
         pieces += [", ", (arg, ANY)] if i else [(arg, ANY)]
     return CALL, [*pieces, r"\right)"]
-
-
-def right(e: Expr, strength: int) -> Piece:
-    """A right operand: also in parentheses if it would begin with a minus sign."""
-    return (e, ATOM if leads_negative(e) and e.op.name != "div" else strength)
 
 
 def _constant(e: Expr) -> Layout:
@@ -106,24 +102,26 @@ def _ends_big(e: Expr) -> bool:
 
 def _is_roman(e: Expr) -> bool:
     """Names of several letters need air between them."""
+    while e.op.name in ("pow", "square", "neg"):
+        e = seen(e.args[0])
     return e.op.name in ("symbol", "size", "named") and "mathrm" in latex_name(str(e.params.get("name", e.params.get("dim"))))
 
 
 def _sign(a: Expr, b: Expr) -> str:
-    last = a
-    while last.op.name == "mul":
-        last = last.args[1]
+    last, first = a, b
+    while last.op.name in ("mul", "neg"):
+        last = seen(last.args[-1])
+    while first.op.name == "mul":
+        first = seen(first.args[0])
     if a.shape and b.shape:
         return r" \odot "
-    if is_scalar_constant(b) or (is_scalar_constant(last) and _begins_with_number(b)):
+    if _is_numeral(first) or (is_scalar_constant(last) and first.op.name == "div" and is_scalar_constant(first.args[0])):
         return r" \cdot "
-    return r" \, " if _is_roman(last) or (_is_roman(b) and not is_scalar_constant(last)) else " "
+    return r" \, " if _is_roman(last) or (_is_roman(first) and not is_scalar_constant(last)) else " "
 
 
-def _begins_with_number(e: Expr) -> bool:
-    while e.op.name in ("pow", "mul"):
-        e = e.args[0]
-    return is_scalar_constant(e) or (e.op.name == "div" and is_scalar_constant(e.args[0]))
+def _is_numeral(e: Expr) -> bool:
+    return is_scalar_constant(seen(e.args[0]) if e.op.name == "pow" else e)
 
 
 def _mul(e: Expr) -> Layout:
@@ -137,7 +135,20 @@ def _mul(e: Expr) -> Layout:
             return PRODUCT, [r"\frac{", (a, ANY), r"}{\sqrt{", (b.args[0], ANY), "}}"]
         if _is_big(b):
             return BIG, [left, " " if not (a.shape and b.shape) else r" \odot ", (b, BIG)]
-    return PRODUCT, [left, _sign(a, b), right(b, PRODUCT + 1)]
+    if not e.shape and _is_reciprocal(a):
+        return _div(e)
+    return PRODUCT, [left, _sign(a, b), signed(b, PRODUCT if b.op.name == "mul" else PRODUCT + 1)]
+
+
+def _is_reciprocal(e: Expr) -> bool:
+    """``1/d``, or factors behind it: they stand above the bar."""
+    for _ in range(_CHAIN):
+        if e.op.name == "div":
+            return is_number(e.args[0], 1) and not is_scalar_constant(e.args[1])
+        if e.op.name != "mul" or _is_big(seen(e.args[1])):
+            return False
+        e = seen(e.args[0])
+    return False
 
 
 def _is_root_below(e: Expr) -> bool:
@@ -153,21 +164,24 @@ def _div(e: Expr) -> Layout:
     A link that has a name of its own stands above as it is.
     """
     above: list[Expr] = []
-    below = [seen(e.args[1])]
-    node = seen(e.args[0])
-    links = [(node, list(above), list(below))]
-    while len(links) < _CHAIN and node.op.name in ("mul", "div") and _divides(node):
+    below: list[Expr] = []
+    node = e
+    links: list[tuple[Expr, list[Expr], list[Expr]]] = []
+    while len(links) < _CHAIN and (node is e or (node.op.name in ("mul", "div") and (_divides(node) or leads_negative(node)))):
         (below if node.op.name == "div" else above).append(seen(node.args[1]))
         node = seen(node.args[0])
         links.append((node, list(above), list(below)))
     negative = node.op.name == "neg" and seen(node.args[0]).op.name not in ("add", "sub", "neg")
     if negative:
         node = seen(node.args[0])
+    elif is_scalar_constant(node) and leads_negative(node):
+        negative, node = True, constant(-node.params["value"])
     pieces = _fraction(node, above, below)
     if negative:
         pieces = ["-", *pieces]
     for link, over, under in reversed(links[:-1]):
-        pieces = [Alternative(link, _fraction(link, over, under), pieces)]
+        named = _fraction(link, over, under) if under else [signed(link, PRODUCT), _sign(link, over[-1]), *_factors(over[::-1])]
+        pieces = [Alternative(link, named, pieces)]
     return (NEGATION if negative else POWER), pieces
 
 
@@ -186,7 +200,9 @@ def _fraction(first: Expr, above: Sequence[Expr], below: Sequence[Expr]) -> list
     factors = [first, *reversed(above)]
     if len(factors) > 1 and is_number(first, 1):
         factors = factors[1:]
-    return [r"\frac{", *_factors(factors), "}{", *_factors(below[::-1]), "}"]
+    numbers = [f for f in below if is_scalar_constant(f)]
+    others = [f for f in reversed(below) if not is_scalar_constant(f)]
+    return [r"\frac{", *_factors(factors), "}{", *_factors([*numbers, *others]), "}"]
 
 
 def _factors(factors: Sequence[Expr]) -> list[Piece]:
@@ -202,7 +218,7 @@ def _factors(factors: Sequence[Expr]) -> list[Piece]:
     written = [f if n == 1 else intern_node(OPS["pow"], (f, constant(n)), {}, f.shape, f.kind) for f, n in powers.items()]
     pieces: list[Piece] = [(written[0], PRODUCT)]
     for last, f in pairwise(written):
-        pieces += [_sign(last, f), right(f, PRODUCT + 1)]
+        pieces += [_sign(last, f), signed(f, PRODUCT if f.op.name == "mul" else PRODUCT + 1)]
     return pieces
 
 
@@ -237,15 +253,11 @@ def _squares(e: Expr) -> list[Piece]:
 
 
 def _neg(e: Expr) -> Layout:
-    return NEGATION, ["-", right(e.args[0], BIG)]
+    return NEGATION, ["-", signed(e.args[0], BIG)]
 
 
 def _sum_of(sign: str) -> Callable[[Expr], Layout]:
-    return lambda e: (SUM, [(e.args[0], SUM), f" {sign} ", _term(e.args[1])])
-
-
-def _term(e: Expr) -> Piece:
-    return (e, ATOM if leads_negative(e) else SUM + 1)
+    return lambda e: (SUM, [(e.args[0], SUM), f" {sign} ", signed(e.args[1], SUM + 1)])
 
 
 def _infix(sign: str, strength: int, operands: int) -> Callable[[Expr], Layout]:
@@ -288,7 +300,7 @@ def _row(x: Expr) -> list[Piece]:
     if x.op.name == "contract" and contraction(x).style == "matmul":
         (a, _), (b, turned) = contraction(x).operands
         if a.ndim == 1 and b.ndim == 2:
-            plain = [*_transposed(a), " ", *(_transposed(b) if turned else [right(b, PRODUCT + 1)])]
+            plain = [*_transposed(a), " ", *(_transposed(b) if turned else [signed(b, PRODUCT + 1)])]
             return [Alternative(x, _transposed(x), plain)]
     return _transposed(x)
 
@@ -306,12 +318,12 @@ def _contract(e: Expr) -> Layout:
     if reading.style == "einsum":
         return _einsum(reading.detail, a, b)
     if a.ndim == 1 and b.ndim == 1:
-        return PRODUCT, [*_row(a), " ", right(b, PRODUCT + 1)]
+        return PRODUCT, [*_row(a), " ", signed(b, PRODUCT + 1)]
     if a.ndim == 1 and b.ndim == 2:  # a vector is a column: v @ A is Aᵀ v
-        return PRODUCT, [*([(b, PRODUCT + 1)] if b_turned else _transposed(b)), " ", right(a, PRODUCT + 1)]
+        return PRODUCT, [*([(b, PRODUCT + 1)] if b_turned else _transposed(b)), " ", signed(a, PRODUCT + 1)]
     a, b = _column(a), _column(b)
     pieces: list[Piece] = _transposed(a) if a_turned else [(a, PRODUCT if a.op.name == "contract" else PRODUCT + 1)]
-    return PRODUCT, [*pieces, " ", *(_transposed(b) if b_turned else [right(b, PRODUCT + 1)])]
+    return PRODUCT, [*pieces, " ", *(_transposed(b) if b_turned else [signed(b, PRODUCT + 1)])]
 
 
 def _einsum(spec: str, a: Expr, b: Expr) -> Layout:
@@ -597,7 +609,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "where":         _where,
     "contract":      _contract,
     "inv":           lambda e: (POWER, _inverse(e.args[0])),
-    "solve":         lambda e: (PRODUCT, [*_inverse(e.args[0]), " ", right(e.args[1], PRODUCT)]),
+    "solve":         lambda e: (PRODUCT, [*_inverse(e.args[0]), " ", signed(e.args[1], PRODUCT)]),
     "sum":           _reduction(r"\sum", big=True),
     "prod":          _reduction(r"\prod", big=True),
     "max":           _reduction(r"\max"),

@@ -46,7 +46,7 @@ def latex_name(name: str, bold: bool = False) -> str:
     if below and not is_short(head) and not all(b.isdigit() for b in below):  # words: learning_rate
         head, below = "_".join((head, *below)), []
     written = _word(head) if head.isprintable() else head
-    if bold and len(head) == 1 and head.islower():
+    if bold and not prefix and len(head) == 1 and head.islower():
         written = rf"\mathbf{{{head}}}" if head.isascii() else rf"\boldsymbol{{{written}}}"
     lower = [",".join(_word(b) for b in below)] if below else []
     upper = prime

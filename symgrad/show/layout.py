@@ -18,7 +18,7 @@ from symgrad.show.names import call_parts, is_affine, is_hidden, senders
 __all__ = [
     "ANY", "ATOM", "Alternative", "CALL", "COMPARISON", "LOGIC_AND", "LOGIC_OR", "NEGATION", "POSTFIX", "POWER", "PRODUCT", "SUM",
     "Contraction", "Layout", "Piece", "Script", "contraction", "inserted_or_dropped", "is_number", "is_scalar_constant", "leads_negative",
-    "seen",
+    "seen", "signed",
 ]
 
 # binding strengths
@@ -133,13 +133,29 @@ class Script:
                     continue
                 if only.node in self.names:
                     strength = POSTFIX
-            if strength < least:
+            if strength < abs(least) or (least < 0 and self._begins_with_minus(node)):
                 stack.append(closing)
                 stack.extend(reversed(pieces))
                 stack.append(opening)
             else:
                 stack.extend(reversed(pieces))
         return "".join(parts)
+
+
+    def _begins_with_minus(self, node: Expr) -> bool:
+        """Whether what is written for it does; parts that have a name do not."""
+        for _ in range(_FACTORS):
+            if node in self.names:
+                return False
+            first = self.pieces[node][1][0]
+            if isinstance(first, Alternative):
+                first = (first.named if first.node in self.names else first.plain)[0]
+            if isinstance(first, str):
+                return first.startswith("-")
+            if isinstance(first, Alternative) or abs(first[1]) > self.pieces[seen(first[0])][0]:
+                return False
+            node = seen(first[0])
+        return False
 
 
 def _read(roots: Sequence[Expr], layout: Callable[[Expr], Layout], pieces: dict[Expr, Layout]) -> list[Expr]:
@@ -266,6 +282,11 @@ def leads_negative(e: Expr) -> bool:
     if e.op.name == "neg":
         return True
     return is_scalar_constant(e) and e.kind != "boolean" and str(e.params["value"]).startswith("-")
+
+
+def signed(e: Expr, strength: int) -> tuple[Expr, int]:
+    """A piece behind a sign: also in parentheses if it begins with a minus sign as it is written, which a named part does not."""
+    return e, -strength if leads_negative(e) else strength
 
 
 class Contraction:

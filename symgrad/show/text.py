@@ -40,6 +40,7 @@ from symgrad.show.layout import (
     contraction,
     inserted_or_dropped,
     leads_negative,
+    signed,
 )
 from symgrad.show.wrap import shortened, terminal_width, wrapped
 
@@ -134,11 +135,6 @@ def call(name: str, *args: Expr, **keywords: str) -> Layout:
     return CALL, [*pieces, ")"]
 
 
-def right(e: Expr, strength: int) -> Piece:
-    """A right operand: also in parentheses if it would begin with a minus sign."""
-    return (e, ATOM if leads_negative(e) else strength)
-
-
 def _is_product(e: Expr) -> bool:
     return e.op.name in ("mul", "div")
 
@@ -161,11 +157,11 @@ def _neg(e: Expr) -> Layout:
     """``-x*y`` for the negative of a product: bit for bit the same as the product of the negative."""
     (x,) = e.args
     strength = PRODUCT if _is_product(x) or _is_matmul(x) else NEGATION
-    return strength, ["-", right(x, strength)]
+    return strength, ["-", signed(x, strength)]
 
 
 def _sum(sign: str) -> Callable[[Expr], Layout]:
-    return lambda e: (SUM, [(e.args[0], SUM), f" {sign} ", right(e.args[1], SUM + 1)])
+    return lambda e: (SUM, [(e.args[0], SUM), f" {sign} ", signed(e.args[1], SUM + 1)])
 
 
 def _product(sign: str) -> Callable[[Expr], Layout]:
@@ -174,7 +170,7 @@ def _product(sign: str) -> Callable[[Expr], Layout]:
         spaced = bool(a.shape and b.shape) or sign == "%"
         base = a.args[0] if a.op.name == "neg" else a
         mixes = _is_matmul(base) or (base.op.name in ("floordiv", "mod") if sign in "*/" else _is_product(base))
-        return PRODUCT, [(a, PRODUCT + 1 if mixes else PRODUCT), f" {sign} " if spaced else sign, right(b, PRODUCT + 1)]
+        return PRODUCT, [(a, PRODUCT + 1 if mixes else PRODUCT), f" {sign} " if spaced else sign, signed(b, PRODUCT + 1)]
 
     return layout
 
@@ -206,12 +202,12 @@ def _contract(e: Expr) -> Layout:
         return call("outer", a, b)
     if reading.style == "sum":
         axes = reading.detail
-        product: list[Piece] = [(a, PRODUCT + 1 if _is_matmul(a) else PRODUCT), " * ", right(b, PRODUCT + 1)]
+        product: list[Piece] = [(a, PRODUCT + 1 if _is_matmul(a) else PRODUCT), " * ", signed(b, PRODUCT + 1)]
         return CALL, ["sum(", *product, f", axis={_axes(axes)})" if axes else ")"]
     if reading.style == "einsum":
         return CALL, [f'einsum("{reading.detail}", ', (a, ANY), ", ", (b, ANY), ")"]
     pieces: list[Piece] = [(a, POSTFIX), ".T"] if a_turned else [(a, PRODUCT if _is_matmul(a) else PRODUCT + 1)]
-    pieces += [" @ ", *([(b, POSTFIX), ".T"] if b_turned else [right(b, PRODUCT + 1)])]
+    pieces += [" @ ", *([(b, POSTFIX), ".T"] if b_turned else [signed(b, PRODUCT + 1)])]
     return PRODUCT, pieces
 
 
@@ -396,7 +392,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "div":           _div,
     "floordiv":      _product("//"),
     "mod":           _product("%"),
-    "pow":           lambda e: (POWER, [(e.args[0], POWER + 1), "**", right(e.args[1], POWER)]),
+    "pow":           lambda e: (POWER, [(e.args[0], POWER + 1), "**", signed(e.args[1], POWER)]),
     "square":        lambda e: (POWER, [(e.args[0], POWER + 1), "**2"]),
     "less":          _infix("<", COMPARISON, COMPARISON + 1),
     "less_equal":    _infix("<=", COMPARISON, COMPARISON + 1),
