@@ -253,6 +253,16 @@ def test_the_direction_follows_the_depth() -> None:
     assert sg.draw(recurrence(5), direction="LR").direction == "LR"
 
 
+@pytest.mark.parametrize("width", [80, 40])
+def test_the_outline_fits_its_width(width: int) -> None:
+    point = sg.at(neuron(), x1=2, x2=0, w1=-3, w2=1, b=6.88)
+    lines = sg.draw(point, wrt=True).outline(width).splitlines()
+    assert max(map(len, lines)) <= width
+    first = lines[0] if width == 80 else lines[1]  # the narrow one has names above
+    assert first.startswith("L = tanh(n)") and f"{point.value():.4g}" in first  # values stay, formulas are cut
+    assert (lines[0].split() == ["data", "grad"]) == (width == 40)
+
+
 # --- formats -------------------------------------------------------------------------------------------
 
 EXPRESSIONS = {

@@ -206,10 +206,25 @@ def draw(
     point = expr if at is None else sg.at(expr, _numbers("--at", at))
     targets = None if wrt is None else _wrt(expr, None if wrt == "all" and "all" not in {s.name for s in expr.free_symbols} else wrt)
     drawing = sg.draw(point, wrt=targets, simplify=not raw, direction=direction, theme="dark" if dark else "light")
-    if output is None:
-        click.echo(str(drawing))
-    else:
+    if output is not None:
         drawing.save(output)
+    elif sys.stdout.isatty():
+        _print_outline(drawing)
+    else:
+        click.echo(str(drawing))
+
+
+def _print_outline(drawing: Any) -> None:
+    """In colours, lines cut at the terminal's width: their branches would not survive being wrapped."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    shown = Text(drawing.outline(console.width))
+    for pattern, style in ((r"[│├└─]+", "dim"), (r"\b(data|grad|read by)\b", "dim"), (r"(?m)\([^()\n]*,[^()\n]*\)(?=$|  )", "cyan"),
+                           (r"\bd[^ ()]+/d[^ ]+ =", "bold yellow")):
+        shown.highlight_regex(pattern, style)
+    console.print(shown, no_wrap=True, overflow="ellipsis")
 
 
 @cli.command(cls=_OnFormula)

@@ -117,7 +117,10 @@ def _numbers(point: Point | None, derivatives: list[Expr]) -> tuple[dict[Expr, A
 
 
 class Drawing:
-    """What :func:`draw` returns: :meth:`save`, :meth:`svg`, :meth:`dot`, :meth:`mermaid`; a picture in a notebook, an outline in print."""
+    """What :func:`draw` returns: :meth:`save`, :meth:`svg`, :meth:`dot`, :meth:`mermaid`, :meth:`outline`.
+
+    A picture in a notebook, the outline in print.
+    """
 
     def __init__(self, graph: Graph, theme: str = "light", direction: str | None = None) -> None:
         self.graph, self.theme = graph, theme
@@ -130,6 +133,10 @@ class Drawing:
     def mermaid(self) -> str:
         """The graph as Mermaid text, which GitHub and Jupyter draw."""
         return mermaid(self.graph, theme_named(self.theme), self.direction)
+
+    def outline(self, width: int | None = None) -> str:
+        """The graph as indented text, results first: what is printed. ``width``: columns to which lines are cut."""
+        return outline(self.graph, width)
 
     def svg(self) -> str:
         """The picture as SVG text. Raises ``MissingDependencyError`` where pygraphviz is absent."""
@@ -156,7 +163,7 @@ class Drawing:
             file.write(content)
 
     def __str__(self) -> str:
-        return outline(self.graph)
+        return self.outline()
 
     __repr__ = __str__
 
