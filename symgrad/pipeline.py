@@ -30,14 +30,13 @@ from symgrad.run import cache as disk
 from symgrad.run import engine
 from symgrad.run.function import Builders, Formula, Function, Sparse
 from symgrad.run.kernel import Kernel, Plan
-from symgrad.run.loop import Loop, LoopLayout, few_samples
+from symgrad.run.loop import FEW, SHARED, Kinds, Loop, LoopLayout, kernel_kinds
 from symgrad.run.plans import PLANS, output_names, plan
 from symgrad.run.request import read_request
 
 __all__ = ["build", "compile", "compile_loop", "expand"]
 
 HUGE = 50_000  # nodes of a formula
-FEW = "few"  # the mode of a training loop for few samples
 DROPPED = ("named", "stop_gradient")  # ops that are nothing to the compiler
 STEP = "step"  # the symbol that a training loop binds to the number of the update
 Lowering = Callable[[Formula, Plan, Mapping[str, Expr]], tuple[Program, list[str], Mapping[str, Any]]]
@@ -165,19 +164,21 @@ def compile_loop(
         following = {s: expanded[s.name] for s in state}
         found = schedule_loop(
             following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize, threads=_kernel_threads(formula),
-            mode="loops" if formula.mode == FEW else mode,
+            mode={FEW: "loops", SHARED: "blas"}.get(formula.mode, mode),
         )  # fmt: skip
         words = list(found.words)
         if formula.mode == FEW:
-            words[0] = f"no tile kernel: minibatches of at most {few} samples"
+            words[0] = f"no tile kernel: minibatches of at most {kinds.few} samples"
+        elif formula.mode == SHARED:
+            words[0] = f"no tile kernel: threads share the products of minibatches of at most {kinds.shared} samples"
         return found.program, words, LoopLayout.of(found).header()
 
-    def make(of_few: bool) -> Kernel:
-        return build(replace(formula, mode=FEW) if of_few else formula, plan, lower)
+    def make(kind: str) -> Kernel:
+        return build(formula if kind == "auto" else replace(formula, mode=kind), plan, lower)
 
     lanes, itemsize = host_lanes(dtype), np.dtype(dtype).itemsize
-    few = few_samples(report, data, lanes, itemsize) if mode == "auto" else 0
-    return Loop(make, few, batch, dtype, dict(state))
+    kinds = kernel_kinds(report, data, lanes=lanes, itemsize=itemsize, threads=_kernel_threads(formula)) if mode == "auto" else Kinds()
+    return Loop(make, kinds, batch, dtype, dict(state))
 
 
 # --- stages ----------------------------------------------------------------------------------------

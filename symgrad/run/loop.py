@@ -18,23 +18,46 @@ from symgrad.run.kernel import Kernel, element_type
 if TYPE_CHECKING:
     from symgrad.schedule.training import LoopProgram
 
-__all__ = ["Loop", "LoopLayout", "few_samples"]
+__all__ = ["FEW", "SHARED", "Kinds", "Loop", "LoopLayout", "kernel_kinds"]
 
 Array = np.ndarray[Any, Any]
 
+FEW, SHARED = "few", "shared"  # kinds of kernels for small minibatches; the others' is "auto"
+
 SMALL_WEIGHTS = 16 * 16  # elements: below, a step of few samples costs a microsecond however it is made
 LARGE_WEIGHTS = 2**20  # bytes: above, products by themselves are as quick, being bound by memory
+SHARED_WEIGHTS = 2**17  # bytes: of smaller ones the sums that every thread has of its own are soon worth it
+SHARED_VECTORS = 12  # of samples
 
 
-def few_samples(report: Expr, data: Sequence[Expr], lanes: int, itemsize: int) -> int:
-    """Up to how many samples a minibatch is better off with kernels of its own; 0: none is.
+@dataclass(frozen=True)
+class Kinds:
+    """Up to how many samples a minibatch is better off with kernels of a kind of its own; 0: none is.
 
-    Kernels with the samples in lanes compute whole vectors of them: for half a vector and less, loops with the lanes along the
-    layers' outputs are 1.3 to 3.8 times as fast (measured for layers of 16 to 512 units, vectors of 256 and 512 bits).
+    few     Kernels with the samples in lanes compute whole vectors of them: for half a vector and less, loops with the lanes along the
+            layers' outputs are 1.3 to 3.8 times as fast (measured for layers of 16 to 512 units, vectors of 256 and 512 bits).
+    shared  Threads that share the samples have sums of their own for every weight, which travel between processors, as the
+            updated weights do. Where they share the products, only activations travel, which are less while samples are
+            few (measured for layers of 128 to 784 units, on two processors with a common cache and with none).
     """
+
+    few: int = 0
+    shared: int = 0
+
+    def of(self, batch: int | None) -> str:
+        """The kind for a number of samples, ``None`` for very many."""
+        if batch is None:
+            return "auto"
+        return FEW if batch <= self.few else SHARED if batch <= self.shared else "auto"
+
+
+def kernel_kinds(report: Expr, data: Sequence[Expr], *, lanes: int, itemsize: int, threads: int) -> Kinds:
+    """The kinds that training with such a loss has use for."""
     leading: set[Dim] = {s.shape[0] for s in data if s.shape and isinstance(s.shape[0], str)}
-    weights = [_weights(node, leading) for node in topological(report) if node.op.name == "contract"]
-    return lanes // 2 if leading and SMALL_WEIGHTS <= max(weights, default=0) <= LARGE_WEIGHTS // itemsize else 0
+    largest = max((_weights(node, leading) for node in topological(report) if node.op.name == "contract"), default=0)
+    few = bool(leading) and SMALL_WEIGHTS <= largest <= LARGE_WEIGHTS // itemsize
+    shared = bool(leading) and threads > 1 and largest >= SHARED_WEIGHTS // itemsize
+    return Kinds(lanes // 2 if few else 0, SHARED_VECTORS * lanes if shared else 0)
 
 
 def _weights(node: Expr, leading: Collection[Dim]) -> int:
@@ -89,24 +112,24 @@ class _Variant:
 class Loop:
     """Runs many updates in one compiled call: shuffle, minibatch, loss, gradient, update.
 
-    ``make`` compiles the kernels, those for at most ``few`` samples (:func:`few_samples`) or the others, when they are first needed.
+    ``make`` compiles the kernels of a kind (:class:`Kinds`) when they are first needed.
     Which are taken follows from ``batch_size`` alone: an epoch's smaller last batch goes the way of the others.
     ``formulas``: parameter → its update. Of the kernels for minibatches of ``batch`` samples are ``timings``, seconds per stage, and
     ``schedule``, the kernels in words.
     """
 
-    def __init__(self, make: Callable[[bool], Kernel], few: int, batch: int | None, dtype: str, formulas: Any) -> None:
-        self._make, self._few, self.dtype, self.formulas = make, few, dtype, formulas
-        self._variants: dict[bool, _Variant] = {}
-        first = self._variant(few + 1 if batch is None else batch)
+    def __init__(self, make: Callable[[str], Kernel], kinds: Kinds, batch: int | None, dtype: str, formulas: Any) -> None:
+        self._make, self._kinds, self.dtype, self.formulas = make, kinds, dtype, formulas
+        self._variants: dict[str, _Variant] = {}
+        first = self._variant(batch)
         self.kernel, self.layout = first.kernel, first.layout
         self.timings, self.schedule, self.cached = self.kernel.timings, self.kernel.words, self.kernel.cached
 
-    def _variant(self, batch: int) -> _Variant:
-        few = batch <= self._few
-        if few not in self._variants:
-            self._variants[few] = _Variant.of(self._make(few))
-        return self._variants[few]
+    def _variant(self, batch: int | None) -> _Variant:
+        kind = self._kinds.of(batch)
+        if kind not in self._variants:
+            self._variants[kind] = _Variant.of(self._make(kind))
+        return self._variants[kind]
 
     def __call__(
         self, state: Mapping[str, Array], data: Mapping[str, Array], numbers: Mapping[str, Any], *,

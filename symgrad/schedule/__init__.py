@@ -26,9 +26,6 @@ TILE_VALUES = 32 * 1024  # values a sample may need at once in a tile kernel
 # loads, and win where they are most of the work. Measured for 1 to 6 layers of 16 to 1,024 units, in both precisions.
 WIDE_MATRIX, WIDE_TOTAL = 2**20, 9 * 2**20  # bytes, with 32 registers
 NARROW_MATRIX = 2**16  # bytes, with 16
-# Threads that share the samples have sums of their own for every weight, which travel between processors as the updated weights do.
-# Products are cut along their largest size, so that of wide layers only activations travel.
-SHARED_MATRIX = 2**17  # bytes, with threads
 BLAS_FLOPS = 32 * 32 * 32  # from here on a product by itself, blocked and packed, beats one pass of fused loops
 
 
@@ -40,7 +37,7 @@ def make_writer(
     if mode not in MODES:
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     roots = list(outputs.values())
-    plan, why = _choose_batch(roots, mode, lanes, itemsize, threads)
+    plan, why = _choose_batch(roots, mode, lanes, itemsize)
     gemms = [] if plan or mode == "loops" else [n for n in topological(*roots) if n.op.name == "contract" and _is_for_blas(n, mode)]
     made = writer(
         outputs, lanes=lanes, plan=plan, itemsize=itemsize, gemms=gemms, inplace=inplace or {}, gathered=gathered,
@@ -66,7 +63,7 @@ def schedule(
     return writer.program(name), words
 
 
-def _choose_batch(roots: Sequence[Expr], mode: str, lanes: int, itemsize: int, threads: int) -> tuple[BatchPlan | None, str]:
+def _choose_batch(roots: Sequence[Expr], mode: str, lanes: int, itemsize: int) -> tuple[BatchPlan | None, str]:
     if mode in ("loops", "blas"):
         return None, f"no tile kernel: {mode} was asked for"
     plan = find_batch(roots)
@@ -88,9 +85,9 @@ def _choose_batch(roots: Sequence[Expr], mode: str, lanes: int, itemsize: int, t
         return None, f"no tile kernel: {plan.dim} samples do not fill {lanes} lanes"
     weights = [_product(n, plan) for n in order if n.op.name == "contract"]
     largest, total = max(weights, default=0) * itemsize, sum(weights) * itemsize
-    limit = min(WIDE_MATRIX if lanes * itemsize >= WIDE_BYTES else NARROW_MATRIX, SHARED_MATRIX if threads > 1 else WIDE_MATRIX)
+    wide = lanes * itemsize >= WIDE_BYTES
     sizes = f"{inner} values a sample, {total} bytes of weights, {largest} in one matrix"
-    if inner > TILE_VALUES or total > WIDE_TOTAL or largest > limit:
+    if inner > TILE_VALUES or total > WIDE_TOTAL or largest > (WIDE_MATRIX if wide else NARROW_MATRIX):
         return None, f"no tile kernel: {sizes}"
     return plan, f"tile kernels over {plan.dim}: {sizes}"
 

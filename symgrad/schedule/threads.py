@@ -25,7 +25,7 @@ __all__ = ["DISTANT", "Threads"]
 
 WORTH = 40_000  # vector operations from which on threads that stand ready are given work: ten microseconds, several times what it costs
 SUMS = 2_000  # as many again for so many sums of a pass: every thread has its own, which are added up, and what they update travels back
-BETWEEN = 10_000  # the same for nests among products: what they read and write is shared already, and stays where it is
+BETWEEN = 10_000  # the same for nests among products or behind a pass that are shared: what they read is, too, and stays where it is
 DISTANT = 24  # operations that reading an element counts as where it comes from outside the caches, or from another processor's
 MAKING = 10  # so many times as many again where threads are made for one call
 
@@ -34,6 +34,7 @@ class Threads(OuterProducts):
     """Splits passes over the batch, loop nests and matrix products."""
 
     ready = False  # whether the threads live for many steps and stand ready
+    passed: Value | None = None  # whether threads shared the last pass over the batch
 
     def _worth(self, least: int, sums: int = 0) -> int:
         """Operations from which on work is given to threads, if so many elements are summed."""
@@ -43,14 +44,17 @@ class Threads(OuterProducts):
         """How many threads share a nest that stands outside the passes over the batch."""
         if self.threads == 1 or self.origin is not None or group.crossing:
             return 1
-        least = min(BETWEEN, WORTH) if any(other.gemm for other in self.groups) else WORTH
-        return self.workers(dims.total([_cost(group), *group.shape, *_summed(group)]), least)
+        work = dims.total([_cost(group), *group.shape, *_summed(group)])
+        if self.passed is None:
+            return self.workers(work, BETWEEN if any(other.gemm for other in self.groups) else WORTH)
+        after, alone = self.workers(work, BETWEEN), self.workers(work)
+        return after if after is alone or after == 1 else self.b.select(self.passed, after, alone)
 
     def workers(self, work: Dim, least: int | None = None) -> Value | int:
         """How many threads share so many operations; ``least``: another number than ``WORTH`` from which on it pays."""
         if self.threads == 1:
             return 1
-        worth = self._worth(WORTH if least is None else least)
+        worth = self._worth(WORTH if least is None else min(least, WORTH))
         if isinstance(work, int):
             return self.threads if work >= worth else 1
         return self.b.select(self.b.greater_equal(self.b.index(work), worth), self.threads, 1)
@@ -78,6 +82,7 @@ class Threads(OuterProducts):
         if shared is None:
             yield None, None
             return
+        self.passed = shared
         with self.b.branch(shared) as alone, self.scope():
             yield from self._shared(summed)
         with self.b.into(alone), self.scope():
@@ -147,7 +152,7 @@ class Threads(OuterProducts):
                 b.store(place.buffer, at, total, self.mask)
 
         wide = self.lanes > 1 and (not isinstance(size, int) or size >= self.lanes // 2)
-        self.nest([size], [1], 0 if wide else None, False, body)
+        self.nest([size], [1], 0 if wide else None, False, body, self.workers(dims.multiply(size, DISTANT), BETWEEN))
 
     def _work(self) -> int:
         """Operations a sample, roughly."""
