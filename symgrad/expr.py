@@ -19,7 +19,7 @@ import unicodedata
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
 from typing import Any, Union
@@ -111,6 +111,7 @@ class Op:
     domain: tuple[tuple[float, float], ...] = ()
     samples: tuple[Any, ...] = ()
     cost: float = 1.0
+    nodes: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)  # those of this op (see ``_Entry``)
 
     def __repr__(self) -> str:
         return f"Op({self.name!r})"
@@ -141,16 +142,22 @@ def _op_named(name: str) -> Op:
 
 # --- interning -------------------------------------------------------------------------------------
 
+# A node is found by its op, its operands (whose identity is their structure) and encoded parameters, without a digest: each op has
+# a table, by operands or, where there are parameters, by (operands, parameters). They are what a
+# weakref.WeakValueDictionary is, at half the price a node.
+_Key = tuple[Any, ...]
+
+
 class _Entry(weakref.ref["Expr"]):
-    """A place in the table of nodes, given up when its node is."""
+    """A place in a table, given up when its node is."""
 
-    __slots__ = ("key",)
-    key: tuple[Any, ...]
+    __slots__ = ("key", "table")
+    key: _Key
+    table: dict[_Key, _Entry]
 
 
-# By op, operands (whose identity is their structure) and encoded parameters: no digest is needed to find a node.
-_table: dict[tuple[Any, ...], _Entry] = {}  # what weakref.WeakValueDictionary is, at half the price a node
 _dead: list[_Entry] = []  # places to be given up by the next one who holds the lock
+_FEW_DEAD = 100
 _lock = threading.RLock()
 
 
@@ -164,8 +171,8 @@ def _give_up_places() -> None:
             entry = _dead.pop()
         except IndexError:  # a finalizer in this very thread was here in between
             return
-        if _table.get(entry.key) is entry:  # no new node has taken the place
-            del _table[entry.key]
+        if entry.table.get(entry.key) is entry:  # no new node has taken the place
+            del entry.table[entry.key]
 
 
 def sweep() -> None:
@@ -402,11 +409,14 @@ def _call(method: str, *args: Any, **kwargs: Any) -> Any:
 
 def intern_node(op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr:
     """The node of this structure, made if it does not exist. Shape and kind are the caller's promise."""
-    place = (op, args, b"".join(_encoded(params))) if params else (op, args)
-    return _interned(place, op, args, params, shape, kind)
+    return _interned(_place(args, params), op, args, params, shape, kind)
 
 
-def _interned(place: tuple[Any, ...], op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr:
+def _place(args: tuple[Expr, ...], params: Params) -> _Key:
+    return (args, b"".join(_encoded(params))) if params else args
+
+
+def _interned(key: _Key, op: Op, args: tuple[Expr, ...], params: Params, shape: Shape, kind: Kind) -> Expr:
     node = _new_node(Expr)
     _put_op(node, op)
     _put_args(node, args)
@@ -415,16 +425,16 @@ def _interned(place: tuple[Any, ...], op: Op, args: tuple[Expr, ...], params: Pa
     _put_kind(node, kind)
     _put_digest(node, b"")
     entry = _Entry(node, _dead.append)
-    entry.key = place
-    there = _table.setdefault(place, entry)  # one step, nothing comes in between: the lock is for what takes several
+    entry.key, entry.table = key, op.nodes
+    there = op.nodes.setdefault(key, entry)  # one step, nothing comes in between: the lock is for what takes several
     if there is not entry:
         with _lock:
-            there = _table.setdefault(place, entry)
+            there = op.nodes.setdefault(key, entry)
             known = there()
             if known is not None:
                 return known
-            _table[place] = entry  # of a node that is no more
-    if _dead:
+            op.nodes[key] = entry  # of a node that is no more
+    if len(_dead) > _FEW_DEAD:
         sweep()
     return node
 
@@ -442,28 +452,31 @@ def apply(op: Op, *operands: ExprLike, **params: Any) -> Expr:
         if a.__class__ is not Expr:
             args = tuple([a if a.__class__ is Expr else as_expr(a) for a in operands])
             break
-    place = (op, args, b"".join(_encoded(params))) if params else (op, args)
-    entry = _table.get(place)  # found without the lock: nothing here can be interrupted halfway
+    key = _place(args, params) if params else args
+    entry = op.nodes.get(key)  # found without the lock: nothing here can be interrupted halfway
     if entry is not None and (known := entry()) is not None:
         return known
-    shapes = [a.shape for a in args]
-    shape = _broadcast(op, shapes) if op.shape is None else op.shape(*shapes, **params)
-    kind = op.kind(*[a.kind for a in args])
+    shape = _broadcast(op, args) if op.shape is None else op.shape(*map(_shape_of, args), **params)
+    kind = op.kind(*map(_kind_of, args))
     if args and args[0].op is CONSTANT and op.family in ("elementwise", "movement", "reduce") and all(a.op is CONSTANT for a in args):
         folded = _fold(op, args, params, shape, kind)
         if folded is not None:
             return folded
-    return _interned(place, op, args, params or _NO_PARAMS, shape, kind)
+    return _interned(key, op, args, params or _NO_PARAMS, shape, kind)
 
 
-def _broadcast(op: Op, shapes: Sequence[Shape]) -> Shape:
+_shape_of, _kind_of = operator.attrgetter("shape"), operator.attrgetter("kind")
+
+
+def _broadcast(op: Op, args: Sequence[Expr]) -> Shape:
     """The shape that operands broadcast to; the usual case, one shape beside scalars, without a look at each axis."""
-    if not any(shapes):
-        return ()
-    shape = max(shapes, key=len)
-    for other in shapes:
-        if other and other != shape:
-            return dims.broadcast(op.name, *shapes)
+    shape: Shape = ()
+    for a in args:
+        if len(a.shape) > len(shape):
+            shape = a.shape
+    for a in args:
+        if a.shape and a.shape != shape:
+            return dims.broadcast(op.name, *map(_shape_of, args))
     return shape
 
 

@@ -242,7 +242,7 @@ def _shared_rules(formula: Formula) -> AbstractContextManager[Any]:
         return nullcontext()
     from symgrad.simplify import shared_rules
 
-    return shared_rules()
+    return shared_rules(style=formula.size <= HUGE)
 
 
 def _thoroughly(formula: Formula, outputs: Mapping[str, Expr]) -> list[Expr]:

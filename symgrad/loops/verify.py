@@ -62,7 +62,8 @@ def verify(program: Program) -> None:
 class _Verifier:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.path: list[tuple[str, int, Statement]] = []  # from the outermost block inwards
+        self.path: list[tuple[str, list[Statement]]] = []  # from the outermost block inwards
+        self.at: list[int] = []  # the position in each
         self.values: set[Value] = set()  # in scope
         self.ever: set[Value] = set()
         self.registers: set[Register] = set()
@@ -71,7 +72,7 @@ class _Verifier:
         self.buffers = frozenset((*program.arguments, *program.scratch))
 
     def refuse(self, message: str) -> NoReturn:
-        steps = [f"{label}[{position}] ({type(statement).__name__})" for label, position, statement in self.path]
+        steps = [f"{label}[{k}] ({type(body[k]).__name__})" for (label, body), k in zip(self.path, self.at, strict=True)]
         place = f", {'.'.join(steps)}" if steps else ""
         raise ValueError(f"loop program {self.program.name!r}{place}: {message}")
 
@@ -100,14 +101,16 @@ class _Verifier:
 
     def block(self, body: list[Statement], label: str) -> None:
         values, registers, names = set(self.values), set(self.registers), self.names
-        path, depth = self.path, len(self.path)
-        for position, statement in enumerate(body):
-            path[depth:] = [(label, position, statement)]
+        self.path.append((label, body))
+        at, depth = self.at, len(self.at)
+        at.append(0)
+        for at[depth], statement in enumerate(body):
             check = _CHECKS.get(statement.__class__)
             if check is None:
                 self.refuse(f"{type(statement).__name__} is no statement")
             check(self, statement)
-        del path[depth:]
+        self.path.pop()
+        at.pop()
         self.values, self.registers, self.names = values, registers, names
 
     # --- parts of statements ---

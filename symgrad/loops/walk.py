@@ -110,15 +110,17 @@ def blocks(statement: Statement) -> tuple[list[Statement], ...]:
     return ()
 
 
+_WITH_BLOCKS = (Loop, If)
+
+
 def walk(body: Iterable[Statement]) -> Iterator[Statement]:
     """Every statement, in order, those of inner blocks included."""
     stack = [iter(body)]
     while stack:
         for statement in stack[-1]:
             yield statement
-            inner = blocks(statement)
-            if inner:
-                stack.extend(iter(block) for block in reversed(inner))
+            if statement.__class__ in _WITH_BLOCKS:
+                stack.extend(iter(block) for block in reversed(blocks(statement)))
                 break
         else:
             stack.pop()

@@ -30,8 +30,9 @@ _ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none ha
 
 
 @cache
-def _rules(stability: bool) -> tuple[Rule | Pattern, ...]:
-    return (*STABILITY, *LOCAL) if stability else LOCAL
+def _rules(stability: bool, style: bool = True) -> tuple[Rule | Pattern, ...]:
+    rules = (*STABILITY, *LOCAL) if stability else LOCAL
+    return rules if style else tuple(rule for rule in rules if not getattr(rule, "style", False))
 
 
 @cache
@@ -80,13 +81,14 @@ _shared = threading.local()
 
 
 @contextmanager
-def shared_rules() -> Iterator[Callable[[Expr], Expr]]:
+def shared_rules(style: bool = True) -> Iterator[Callable[[Expr], Expr]]:
     """Inside, what the rules alone make of a node is found once: for a large formula, and what is then derived from it.
 
-    Gives the function from a node to its normal form.
+    Gives the function from a node to its normal form. ``style=False``: without rules that only write the same in another way; what
+    the user wrote would be made anew for them, from the first such place on.
     """
     before = getattr(_shared, "rewriter", None)
-    _shared.rewriter = before or Rewriter(_rules(True))
+    _shared.rewriter = before or Rewriter(_rules(True, style))
     try:
         yield _shared.rewriter.normal
     finally:

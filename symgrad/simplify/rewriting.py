@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple, Union
 
 from symgrad.errors import ShapeError
-from symgrad.expr import OPS, SYMBOL, Expr, Op, apply, constant, intern_node, topological, unvisited
+from symgrad.expr import OPS, SYMBOL, Expr, Op, apply, constant, intern_node, topological
 from symgrad.parse import parse
 
 __all__ = ["BOTH", "Application", "Pattern", "Rewriter", "Rule", "do", "fit", "number", "same_value", "see", "with_args"]
@@ -123,6 +123,7 @@ class Rule:
     look: Callable[..., bool] | None = None  # told the ops of the operands ("constant": a number), whether it is worth trying
     late: int | None = None  # this operand (or BOTH) is taken apart: only where nobody else uses it, which ``collect`` knows
     cosmetic: bool = False  # another way to write the same computation: what the user wrote is put back in the end
+    style: bool = False  # nothing but that other way to write, which costs the same: not for what nobody will read
     tensors: bool = False  # of an elementwise op: nothing to be done where all are scalars
 
     def may_match(self, heads: Sequence[Head], same: bool) -> bool:
@@ -297,12 +298,18 @@ class Rewriter:
     def normal(self, root: Expr) -> Expr:
         """One root in its normal form: operands first, and nearly every node has nothing more to be done."""
         done = self.done
-        if root in done:
-            return done[root]
-        args_of = done.__getitem__
-        for node in unvisited((root,), done):
-            args = tuple(map(args_of, node.args))
-            new = node if args == node.args else with_args(node, args)  # equality is identity
+        known, stack = done.get, [root]
+        while stack:
+            node = stack[-1]
+            if node in done:
+                stack.pop()
+                continue
+            args = tuple(map(known, node.args))
+            if None in args:
+                stack += [a for a in reversed(node.args) if a not in done]
+                continue
+            stack.pop()
+            new = node if args == node.args else with_args(node, args)  # type: ignore[arg-type]  # equality is identity
             if new not in done:
                 result = self._applied(new)
                 if result is not new:

@@ -176,6 +176,8 @@ def _negative_of_number(e: Expr) -> Expr | None:
     (x,) = e.args
     if x.op.name in ("mul", "div") and (value := number(x.args[0])) is not None and value != 1:
         return do(x.op.name, constant(-value), x.args[1])
+    if x.op.name == "mul" and (value := number(x.args[1])) is not None:
+        return do("mul", x.args[0], constant(-value))
     return None
 
 
@@ -215,13 +217,13 @@ def _known_nonnegative(e: Expr) -> Expr | None:
 _MULTIPLES = frozenset({"constant", "mul", "div"})
 
 NUMBERS: tuple[Rule, ...] = (
-    Rule("negative number in sum", ("add", "sub"),             _negative_number_in_sum,"s + (-3)*t", cosmetic=True,
+    Rule("negative number in sum", ("add", "sub"),             _negative_number_in_sum,"s + (-3)*t", cosmetic=True, style=True,
          look=lambda a, b: a in _MULTIPLES or b in _MULTIPLES),
     Rule("negative of a multiple", ("neg",),                   _negative_of_number,    "-(3*s)", cosmetic=True,
          look=lambda x: x in _MULTIPLES),
     Rule("negative number over",   ("div",),                   _negative_over,         "(-2)/s", cosmetic=True,
          look=lambda a, b: a == "constant"),
-    Rule("number first",           ("mul",),                   _number_first,          "s*3", cosmetic=True,
+    Rule("number first",           ("mul",),                   _number_first,          "s*3", cosmetic=True, style=True,
          look=lambda a, b: a != "constant" == b),
     Rule("promoted anyway",        ("add", "sub", "mul"),      _promoted_anyway,
          sample(lambda A, v, s: do("mul", s, do("to_real", symbol("k", integer=True)))), cosmetic=True,
