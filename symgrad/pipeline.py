@@ -163,7 +163,8 @@ def compile_loop(
         step = next((s for s in formula.inputs if s.name == STEP and s not in state), None)
         following = {s: expanded[s.name] for s in state}
         found = schedule_loop(
-            following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize, threads=_kernel_threads(formula),
+            following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize,
+            threads=1 if formula.mode == FEW else _kernel_threads(formula),  # of few samples the weights are most of what would travel
             mode={FEW: "loops", SHARED: "blas"}.get(formula.mode, mode),
         )  # fmt: skip
         words = list(found.words)

@@ -108,7 +108,7 @@ def test_products_and_nests_have_the_bits_of_one_thread(always: None, mode: str,
             assert all(np.allclose(found[key], expected[key], rtol=1e-12, atol=1e-12) for key in summed), f"n = {n}"
 
 
-@pytest.mark.parametrize(("m", "n", "k", "loops"), [(9, 8, 40, 2), (40, 9, 8, 1), (9, 40, 8, 1)])
+@pytest.mark.parametrize(("m", "n", "k", "loops"), [(9, 8, 40, 2), (40, 9, 8, 1), (9, 40, 8, 1), (9, 40, 40, 2), (40, 9, 40, 1)])
 def test_a_product_is_cut_along_its_longest_side(always: None, m: int, n: int, k: int, loops: int) -> None:
     """Of sums in parts the addition is a second loop in threads."""
     a, c = sg.symbol("a", (m, k)), sg.symbol("c", (k, n))

@@ -62,19 +62,23 @@ def _emit_shared(w: Threads, whole: Gemm, m: Dim, n: Dim, k: Dim, workers: Value
     """One product, or a part of it in each thread: the largest of its three sizes is cut.
 
     So the least travels between threads (Demmel et al., "Communication-optimal parallel recursive rectangular matrix multiplication",
-    IPDPS 2013), and what a layer's weights meet is cut along the same axis wherever they are read and updated: each thread's part of
-    them stays with it.
+    IPDPS 2013), and a layer's weights are cut along the same axis wherever they are read and updated: each thread's part of
+    them stays with it. Of equal sizes it is the one that is a stored matrix's rows.
     """
     b = w.b
     if workers == 1:
         b.emit(whole)
-    elif isinstance(k, int) and isinstance(m, int) and isinstance(n, int):
-        (_emit_sums if k > max(m, n) else _emit_parts)(w, whole, m, n, workers)
-    else:
-        with b.branch(b.greater(b.index(k), b.maximum(b.index(m), b.index(n)))) as parts, w.scope():
-            _emit_sums(w, whole, m, n, workers)
-        with b.into(parts), w.scope():
-            _emit_parts(w, whole, m, n, workers)
+        return
+    over = [(m, whole.transpose_a), (n, not whole.transpose_b)]  # another size, and whether k is preferred to an equal one
+    if all(isinstance(size, int) for size in (m, n, k)):
+        summed = all(k > size or (k == size and preferred) for size, preferred in over)  # type: ignore[operator]
+        (_emit_sums if summed else _emit_parts)(w, whole, m, n, workers)
+        return
+    larger = [(b.greater_equal if preferred else b.greater)(b.index(k), b.index(size)) for size, preferred in over]
+    with b.branch(b.and_(*larger)) as parts, w.scope():
+        _emit_sums(w, whole, m, n, workers)
+    with b.into(parts), w.scope():
+        _emit_parts(w, whole, m, n, workers)
 
 
 def _emit_parts(w: Threads, whole: Gemm, m: Dim, n: Dim, workers: Value | int) -> None:
