@@ -75,7 +75,7 @@ class Op:
     """One operation: everything symgrad knows about it, in one place.
 
     name        as in NumPy where NumPy has it; also the key in the registry
-    family      "leaf", "elementwise", "reduce", "contract", "movement" or "composite" (see ``expand``)
+    family      "leaf", "elementwise", "reduce", "contract", "movement", "matrix" or "composite" (see ``expand``)
     arity       number of operands, ``None`` for any
     shape       ``shape(*operand_shapes, **params)``; broadcasting unless given
     kind        ``kind(*operand_kinds)`` (leaves: ``kind(**params)``)
@@ -90,7 +90,7 @@ class Op:
                 50 comparison, 40 not, 30 and, 20 or
     domain      an open interval for each operand, where values and derivatives are finite and smooth
     samples     tuples of operand values (or params-bearing builders) at which the op is tested
-    cost        relative cost of one element: 1 an addition, about 20 a transcendental function
+    cost        relative cost of one element: 1 an addition, about 20 a transcendental function (of family "matrix": times rows)
     """
 
     name: str

@@ -288,6 +288,11 @@ def test_training_stops_at_a_singular_matrix() -> None:
         sg.fit(sg.mean((x @ L.inv(A)) ** 2), {"A": np.ones((2, 2))}, {"x": np.ones((4, 2))}, optimizer=sg.optim.SGD(0.1), epochs=3)
 
 
+def test_cost_is_cubic() -> None:
+    small, large = (sg.compile(L.inv(sg.symbol("A", (n, n)))).cost.after for n in (10, 100))
+    assert large["flops"] == 1000 * small["flops"] == 2 * 100**3 and large["transcendental"] == 0
+
+
 # --- SymPy ---------------------------------------------------------------------------------------
 
 

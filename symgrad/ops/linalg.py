@@ -95,7 +95,7 @@ INV = register(Op(
     derivative=lambda g, y, a: (-(matmul(matmul(_turned(y), g), _turned(y))),),
     evaluate=lambda a: _each_matrix(np.linalg.inv, np.asarray(a)),
     latex=r"\left({0}\right)^{{-1}}",
-    samples=((_A,), (_P,), (_STACK,)), cost=20.0,
+    samples=((_A,), (_P,), (_STACK,)), cost=2.0,
 ))
 DET = register(Op(
     name="det", family="matrix", doc="the determinant of a matrix; its gradient needs the inverse, so it is NaN for a singular one",
@@ -103,7 +103,7 @@ DET = register(Op(
     derivative=lambda g, y, a: (_on_matrices(g * y) * _turned(apply(INV, a)),),
     evaluate=lambda a: np.linalg.det(a),
     latex=r"\det\left({0}\right)",
-    samples=((_A,), (_P,), (_STACK,)), cost=5.0,
+    samples=((_A,), (_P,), (_STACK,)), cost=0.67,
 ))
 LOGDET = register(Op(
     name="logdet", family="matrix", doc="log(abs(det(A))) without overflow; -inf for a singular matrix",
@@ -111,7 +111,7 @@ LOGDET = register(Op(
     derivative=lambda g, y, a: (_on_matrices(g) * _turned(apply(INV, a)),),
     evaluate=lambda a: np.linalg.slogdet(a)[1],
     latex=r"\log\left|\det\left({0}\right)\right|",
-    samples=((_A,), (_P,), (_STACK,)), cost=5.0,
+    samples=((_A,), (_P,), (_STACK,)), cost=0.67,
 ))
 SIGNDET = register(Op(
     name="signdet", family="matrix", doc="the sign of the determinant: -1, 0 or 1, also where the determinant overflows",
@@ -119,7 +119,7 @@ SIGNDET = register(Op(
     derivative=lambda g, y, a: (None,),
     evaluate=lambda a: np.linalg.slogdet(a)[0],
     latex=r"\operatorname{{sign}}\det\left({0}\right)",
-    samples=((_A,), (_P,), (_STACK,)), cost=5.0,
+    samples=((_A,), (_P,), (_STACK,)), cost=0.67,
 ))
 
 
@@ -170,7 +170,7 @@ SOLVE = register(Op(
     samples=(
         (_A, _B[:, 0], {"vector": True}), (_A, _B, {"vector": False}), (_P, _P, {"vector": False}), (_STACK, _B, {"vector": False}),
         (_A, np.stack([_B, 2 * _B, -_B]), {"vector": False}), (_STACK, _B.T[:1], {"vector": True}),
-    ), cost=20.0,
+    ), cost=0.67,
 ))
 
 
@@ -194,7 +194,7 @@ SOLVE_TRIANGULAR = register(Op(
     samples=(
         (_L, _B[:, 0], {"vector": True, "lower": True}), (_L, _B, {"vector": False, "lower": False}),
         (np.stack([_L, _L.T]), _B, {"vector": False, "lower": True}),
-    ), cost=10.0,
+    ), cost=0.01,
 ))
 
 
@@ -220,7 +220,7 @@ CHOLESKY = register(Op(
     shape=lambda a: _square("cholesky", a),
     derivative=_cholesky_rule, evaluate=_evaluate_cholesky,
     latex=r"\operatorname{{chol}}\left({0}\right)",
-    samples=((_SPD,), (_SPD[:2, :2],), (np.stack([_SPD, _SPD + np.eye(3)]),)), cost=5.0,
+    samples=((_SPD,), (_SPD[:2, :2],), (np.stack([_SPD, _SPD + np.eye(3)]),)), cost=0.33,
 ))
 
 

@@ -74,6 +74,9 @@ def node_cost(node: Expr) -> float:
         return _per_element(node) * elements(node.shape)
     if family == "movement":
         return _MOVEMENT * elements(node.shape)
+    if family == "matrix":  # the record's cost is operations for each element of the matrix and each of its rows
+        rows, right = _size(node.args[0].shape[-1]), node.args[1:]
+        return node.op.cost * elements(node.args[0].shape) * rows + sum(2.0 * rows * elements(b.shape) for b in right)
     if family == "contract":
         return 2.0 * _contraction(node.params["spec"], [a.shape for a in node.args])
     return max(1.0, node.op.cost) * max(elements(a.shape) for a in node.args)
