@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from symgrad.differentiate import FINISH, grad
 from symgrad.differentiate.reverse import active_nodes, pull_back
-from symgrad.expr import SYMBOL, Array, Expr, constant, intern_node, rebuild, rewrite, substitute, topological
+from symgrad.expr import SYMBOL, Array, Expr, constant, intern_node, rebuild, substitute, topological
 from symgrad.ops.movement import do
 from symgrad.show.formulas import Formulas
 from symgrad.show.layout import seen
@@ -108,9 +108,12 @@ def derive(
             step.value = values.get(step.node)
         if gradients is not None and step.adjoint is not None:
             step.gradient = gradients.get(step.node)
+    by_symbol = {s.symbol: s for s in steps}
     for user in reversed(steps):
-        if user.adjoint is not None:
-            _send(user, {s.symbol: s for s in steps}, user.node is y)
+        if user.terms or user.node is y:
+            _send(user, by_symbol, user.node is y)
+        elif user.node not in targets:  # behind a stop_gradient, a floor
+            user.adjoint = None
     raw = list(grad(y, list(wrt), simplify=False))
     record: list[Application] = []
     apply_local(raw, [y], record=record)
@@ -124,7 +127,7 @@ def derive(
 
 def _label(y: Expr, order: Sequence[Expr]) -> str:
     taken = {n.name for n in order if n.op.name in ("symbol", "named")}
-    if y.op.name == "named":
+    if y.op.name in ("named", "symbol"):
         return y.name
     letters = ("L", "f", "y", "J") if any(n.shape for n in order) else ("y", "f", "L", "F")
     return next((c for c in letters if c not in taken), "f_")
@@ -164,7 +167,25 @@ def _written(node: Expr, symbols: Mapping[Expr, Expr]) -> Expr:
     body = node.args[0] if node.op.name == "named" else node
     if body in symbols and body is not node:
         return symbols[body]
-    return rewrite([body], lambda n, args: symbols[n] if n in symbols and n is not body else rebuild(n, args))[0]
+    return rebuild(body, [_in_names(a, symbols) for a in body.args]) if body.args else body
+
+
+def _in_names(root: Expr, names: Mapping[Expr, Expr]) -> Expr:
+    """The expression with other nodes for those that have one; what is below these is not visited."""
+    made: dict[Expr, Expr] = {}
+    stack = [root]
+    while stack:
+        node = stack[-1]
+        if node not in made:
+            if node in names or not node.args:
+                made[node] = names.get(node, node)
+            elif waiting := [a for a in node.args if a not in made]:
+                stack.extend(waiting)
+                continue
+            else:
+                made[node] = rebuild(node, [made[a] for a in node.args])
+        stack.pop()
+    return made[root]
 
 
 def _chosen(y: Expr, order: Sequence[Expr], active: Collection[Expr], wrt: Sequence[Expr]) -> list[Expr]:
@@ -252,20 +273,18 @@ def _plain(e: Expr) -> Expr:
 # --- what simplification did -----------------------------------------------------------------------------------
 
 
-def _in_names(e: Expr, names: Mapping[Expr, Expr]) -> Expr:
-    return substitute(e, names)
-
-
 _CHANGES = 16  # different ones; of more, one example a rule is shown
 _CHANGE = 72  # characters of one side of a change
-_UNTOUCHED = 16  # characters of a part that stays as it is, from which on a sign stands for it
+_UNTOUCHED = 6  # nodes of a part that stays as it is, from which on a sign stands for it
+_NEAR = 150  # nodes of a change that are looked at
+_LARGE = 10**6
 _SIGNS = "□◇△○☆"
 
 
 def _changes(record: Sequence[Application], names: Mapping[Expr, Expr]) -> list[Change]:
     found: dict[tuple[str, str, str], int] = {}
     for rule, before, after in record:
-        left, right = _abstract(_in_names(before, names), _in_names(after, names))
+        left, right = _abstract(before, after, names)
         if left != right:
             found[rule, left, right] = found.get((rule, left, right), 0) + 1
     if len(found) <= _CHANGES:
@@ -277,21 +296,38 @@ def _changes(record: Sequence[Application], names: Mapping[Expr, Expr]) -> list[
     return list(examples.values())
 
 
-def _abstract(before: Expr, after: Expr) -> tuple[str, str]:
-    """Both sides of a change; a sign stands for what the rule moved about without looking into it."""
-    both = set(topological(before)) & set(topological(after))
-    signs: dict[Expr, Expr] = {}
+def _abstract(before: Expr, after: Expr, names: Mapping[Expr, Expr]) -> tuple[str, str]:
+    """Both sides of a change in terms of steps; a sign stands for what the rule moved about without looking into it."""
+    sizes, others = _sizes(before, names), _sizes(after, names)
+    signs = dict(names)
     waiting, met = [before], set[Expr]()
     while waiting:
         node = waiting.pop()
-        if node in met:
+        if node in met or node in names:
             continue
         met.add(node)
-        if node in both and len(signs) < len(_SIGNS) and len(text(node, check=False)) >= _UNTOUCHED:
-            signs[node] = _symbol(_SIGNS[len(signs)], node)
-        else:
+        long = sizes.get(node, _LARGE) >= _UNTOUCHED
+        if long and (node in others or node not in sizes) and len(signs) < len(names) + len(_SIGNS):
+            signs[node] = _symbol(_SIGNS[len(signs) - len(names)], node)
+        elif node in sizes:
             waiting.extend(reversed(node.args))
-    return _short(substitute(before, signs)), _short(substitute(after, signs))
+        else:
+            signs[node] = _symbol("…", node)
+    signs |= {n: _symbol("…", n) for side in (sizes, others) for e in side for n in e.args if n not in side and n not in signs}
+    return _short(_in_names(before, signs)), _short(_in_names(after, signs))
+
+
+def _sizes(root: Expr, names: Mapping[Expr, Expr]) -> dict[Expr, int]:
+    """How many nodes each of the nearest nodes of an expression has below it; steps count as one."""
+    near: dict[Expr, None] = {}
+    level = [root]
+    while level and len(near) < _NEAR:
+        near.update(dict.fromkeys(level))
+        level = [a for node in level if node not in names for a in node.args if a not in near]
+    sizes: dict[Expr, int] = {}
+    for node in reversed(near):
+        sizes[node] = 1 if node in names else 1 + sum(sizes.get(a, _LARGE) for a in node.args)
+    return sizes
 
 
 def _short(e: Expr) -> str:

@@ -128,8 +128,8 @@ class Explanation:
         yield from ("", f"Chain rule, from {d.label} back")
         values = values_of(d, self.point)
         for s in reversed(d.steps):
-            if s.terms:
-                equalities = chain_lines(s, d, _TEXT, values)
+            equalities = chain_lines(s, d, _TEXT, values) if s.adjoint is not None else []
+            if equalities:
                 wide = len(equalities[0].head)
                 yield from (f"  {e.head:{wide}} = {e.body}" for e in equalities)
         yield from ("", f"Put together: {cost_words(d.before, d.expr)}")

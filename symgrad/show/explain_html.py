@@ -91,7 +91,7 @@ def _change_row(c: Change) -> _Row:
 def _chain_rows(d: Derivation, point: Point | None) -> Iterator[_Row]:
     values = values_of(d, point)
     for s in reversed(d.steps):
-        for k, line in enumerate(chain_lines(s, d, _HTML, values) if s.terms else []):
+        for k, line in enumerate(chain_lines(s, d, _HTML, values) if s.adjoint is not None else []):
             first = "" if k else " first"
             yield [(f"head{first}", line.head), (first[1:], "="), ("value" if k > 1 else first[1:], line.body)]
 

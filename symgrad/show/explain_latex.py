@@ -71,7 +71,7 @@ def _row(head: str, body: str, value: str = "") -> str:
 def _chain_rows(d: Derivation, point: Point | None) -> Iterator[str]:
     values = values_of(d, point)
     for s in reversed(d.steps):
-        if s.terms:
+        if s.adjoint is not None:
             for line in chain_lines(s, d, _LATEX, values):
                 yield f"{line.head} &= {line.body}" if not line.body.startswith(r"\in") else rf"&{line.body}"
 

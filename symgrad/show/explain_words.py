@@ -62,9 +62,14 @@ class Notation:
 
 
 def chain_lines(step: Step, derivation: Derivation, notation: Notation, values: Mapping[Expr, Any]) -> list[Line]:
-    """What a step's adjoint is: the chain rule, the same with the derivatives put in, and with numbers at a point."""
+    """What a step's adjoint is: the chain rule, the same with the derivatives put in, and with numbers at a point.
+
+    Nothing for the expression itself; 0 where nothing arrives.
+    """
     assert step.adjoint is not None
     top = derivation.steps[-1]
+    if not step.terms:
+        return [] if step is top else [Line(notation.spell(step.adjoint), "0")]
     rule = " + ".join(_rule(t, step, t.user is top, notation) for t in step.terms)
     inserted = " + ".join(_product(t, t.user is top, notation, len(step.terms) > 1) for t in step.terms)
     lines = [Line(notation.spell(step.adjoint), rule), Line("", inserted)]

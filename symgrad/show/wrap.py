@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["coloured", "shortened", "terminal_width", "wrapped"]
 
-_BREAKS = re.compile(r" (?=[+\-] )| (?=[←→·@*/] )|(?<=,) ")  # before a sign, after a comma
+_BREAKS = re.compile(r" (?=[+\-] )| (?=[←→·@*/] )|(?<=[,:]) ")  # before a sign, after a comma
 _LEAST = 20  # characters that a line has at least
 
 
