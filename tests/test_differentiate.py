@@ -187,7 +187,7 @@ def test_jacobians_by_rows_and_by_columns(build: Any, rows: Any) -> None:
     y = build(m)
     J = sg.jacobian(y, m)
     assert J.shape == y.shape + m.shape
-    by_rows, by_columns = differentiate._jacobian_by_rows(y, m), differentiate._jacobian_by_columns(y, m)
+    (by_rows,), by_columns = differentiate._jacobians_by_rows(y, [m]), differentiate._jacobian_by_columns(y, m)
     value = evaluate(y, at)
     results = [evaluate(e, at) for e in (by_rows, by_columns, J)]
     columns = []

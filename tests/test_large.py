@@ -156,6 +156,18 @@ def test_every_stage_is_linear(family: str, stage: str) -> None:
     assert many.count <= 4.8 * few.count + 2000
 
 
+def test_a_jacobian_takes_one_sweep_for_all_variables() -> None:
+    def work(count: int) -> int:
+        xs = sg.symbols(" ".join(f"x{k}" for k in range(count)))
+        y = reduce(lambda total, x: total + sg.sin(total * x), xs)
+        with Calls() as calls:
+            sg.jacobian(y, xs, simplify=False)
+        return calls.count
+
+    work(9)
+    assert work(240) <= 4.8 * work(60) + 2000
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_simplifying_on_the_way_and_afterwards_are_the_same(family: str) -> None:
     """What a large formula's gradient goes through: the rules that are applied while the sweep is under way find the same form."""

@@ -233,21 +233,22 @@ def _count(shape: Shape) -> int:
     return total
 
 
-def _jacobian(y: Expr, x: Expr) -> Expr:
+def _jacobians(y: Expr, nodes: Sequence[Expr]) -> list[Expr]:
+    """One reverse sweep for all nodes that have as many elements as ``y`` or more, a forward sweep for each other one."""
     if y.kind != "real":
-        return zeros(y.shape + x.shape)
-    if _count(y.shape) <= _count(x.shape):
-        return _jacobian_by_rows(y, x)
-    return _jacobian_by_columns(y, x)
+        return [zeros(y.shape + x.shape) for x in nodes]
+    wide = [x for x in dict.fromkeys(nodes) if _count(y.shape) <= _count(x.shape)]
+    found = dict(zip(wide, _jacobians_by_rows(y, wide), strict=True))
+    return [found[x] if x in found else _jacobian_by_columns(y, x) for x in nodes]
 
 
-def _jacobian_by_rows(y: Expr, x: Expr) -> Expr:
+def _jacobians_by_rows(y: Expr, nodes: Sequence[Expr]) -> list[Expr]:
     """The reverse sweep for every element of ``y`` at once."""
     if not y.shape:
-        return _gradient([(y, constant(1.0))], [x])[0]
+        return _gradient([(y, constant(1.0))], nodes)
     g = fresh_symbol("cotangent", y)
-    (row,) = pull_back([(y, g)], [x])
-    return zeros(y.shape + x.shape) if row is None else over_unit_vectors(row, g)
+    rows = pull_back([(y, g)], nodes)
+    return [zeros(y.shape + x.shape) if row is None else over_unit_vectors(row, g) for x, row in zip(nodes, rows, strict=True)]
 
 
 def _jacobian_by_columns(y: Expr, x: Expr) -> Expr:
@@ -276,7 +277,7 @@ def jacobian(y: ExprLike, x: Wrt, simplify: bool = True) -> Any:
     y = as_expr(y)
     nodes, build = _nodes_of("jacobian", x, y)
     _check_occurs("jacobian", y, nodes)
-    return build(_finished([_jacobian(y, node) for node in nodes], [y, *nodes], simplify))
+    return build(_finished(_jacobians(y, nodes), [y, *nodes], simplify))
 
 
 def hessian(y: ExprLike, x: Wrt, simplify: bool = True) -> Any:
@@ -290,7 +291,7 @@ def hessian(y: ExprLike, x: Wrt, simplify: bool = True) -> Any:
     y = as_expr(y)
     nodes, build = _nodes_of("hessian", x, y)
     gradients = grad(y, nodes, simplify=simplify)
-    rows = [_jacobian(g, node) for g in gradients for node in nodes]
+    rows = [entry for g in gradients for entry in _jacobians(g, nodes)]
     finished = _finished(rows, [y, *nodes], simplify)
     width = len(nodes)
     return build([build(finished[k * width : (k + 1) * width]) for k in range(width)])
