@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import random
 import re
 from collections import Counter
@@ -21,6 +23,8 @@ from symgrad.render import batches, llvm_pieces, pieces  # noqa: E402  # needs l
 from symgrad.render.batches import Batch, batched  # noqa: E402
 from symgrad.render.llvm import emit_kernel  # noqa: E402
 from symgrad.render.llvm_instructions import FUNCTIONS  # noqa: E402
+from symgrad.render.vector_math import turn_function  # noqa: E402
+from symgrad.run.engine import Library, compile_text  # noqa: E402
 
 ONE = ("sin", "cos", "tanh", "exp", "atan", "erf", "sinh", "expm1", "sigmoid")
 INPUTS, OUTPUTS = 24, 40
@@ -148,6 +152,26 @@ def test_no_more_is_alive_than_there_are_registers(registers: int, monkeypatch: 
     assert len(parts) > 8
     most = max(alive(part.splitlines()) for part in parts)
     assert registers - 6 <= most <= registers
+
+
+def test_sine_and_cosine_of_one_number() -> None:
+    """The functions that long chains call: each gives one of the two and leaves the other in memory."""
+    module = ir.Module("turns")
+    for name in ("sin", "cos"):
+        turn_function(module, name, ir.DoubleType()).linkage = "external"
+    library = Library(compile_text(str(module)))
+    edge = math.pi / 4
+    points = [0.0, -0.0, 1e-320, -1e-9, 0.1, -0.5, edge, -edge, np.nextafter(edge, 1), 0.9, -1.6, 3.2, -5.0, 1e5, -2e6, 1e300, math.nan]
+    points += np.random.default_rng(0).uniform(-6, 6, 2000).tolist()
+    for name, first, second in (("sin", math.sin, math.cos), ("cos", math.cos, math.sin)):
+        function = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double, ctypes.c_void_p)(library.address(f"symgrad.{name}.and.f64"))
+        for x in points:
+            other = ctypes.c_double()
+            found = function(x, ctypes.addressof(other)), other.value
+            expected = first(x), second(x)
+            np.testing.assert_allclose(found, expected, rtol=4e-16, atol=1e-330, err_msg=f"{name} {x}")
+            assert np.array_equal(np.signbit(found), np.signbit(expected)) or math.isnan(x)
+        assert all(math.isnan(v) for v in (function(math.inf, ctypes.addressof(other)), other.value))
 
 
 def alive(lines: list[str]) -> int:

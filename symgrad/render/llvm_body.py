@@ -61,7 +61,8 @@ class Context:
         self.real = "double" if dtype == "float64" else "float"
         # Formulas are computed op by op, as NumPy does: 6*x - 4 is 0 at 2/3. Only "fma", the accumulators', may fuse.
         self.flags = "reassoc nsz arcp contract afn" if fastmath else ""
-        self.functions: list[str] = []  # the texts of pieces
+        self.functions: list[str] = []  # the texts of pieces, and of what they need
+        self.tables = 0  # tables of numbers among them
         self.apart: Apart | None = None  # where pieces go if not here
         self.home = module  # where math functions are written
         self.places: dict[Buffer, int] = {}  # scalar arguments that are found through the table of arguments: there are many

@@ -12,12 +12,13 @@ from symgrad.render.batches import Batch, batched
 from symgrad.render.llvm_body import Body, Handed, constant_text, quoted
 from symgrad.render.llvm_instructions import FUNCTIONS, lanes_type
 from symgrad.render.processor import host_lanes, host_registers
-from symgrad.render.vector_math import batch_function
+from symgrad.render.vector_math import batch_function, turn_function
 
 __all__ = ["emit_pieces"]
 
 SPARE = 5  # registers for a step's operands and result, and for numbers
 PLAIN = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+COMMUTING = ("add", "mul")
 
 
 def emit_pieces(e: Body, statements: list[Statement], later: list[Statement]) -> None:
@@ -29,6 +30,7 @@ def emit_pieces(e: Body, statements: list[Statement], later: list[Statement]) ->
     e.lines.append(before)
     for start in range(0, len(steps), pieces.PIECE):
         _emit_piece(e, plan, range(start, min(start + pieces.PIECE, len(steps))), known)
+    _emit_table(e.context, plan.numbers)
     here, e.lines = e.lines, before
     e.to_frame(plan.before)
     e.lines = here
@@ -55,6 +57,18 @@ def _emit_piece(e: Body, plan: pieces.Plan, part: range, known: Mapping[Value, i
     code = e.emit(f"call i32 {quoted(name)}({', '.join(hand.arguments)})")
     if any(plan.steps[k].__class__ is Fail for k in part):
         e.leave(e.emit(f"icmp ne i32 {code}, 0"), code)
+
+
+def _table_name(context: Any) -> str:
+    return quoted(f"{context.name}.numbers{context.tables}")
+
+
+def _emit_table(context: Any, numbers: Mapping[str, int]) -> None:
+    """The numbers that a run of pieces needs, one after the other."""
+    listed = ", ".join(f"{context.real} {text}" for text in numbers) if numbers else f"{context.real} 0.0"
+    room = f"[{max(1, len(numbers))} x {context.real}]"
+    context.functions.append(f"{_table_name(context)} = internal constant {room} [{listed}], align {context.width('real')}")
+    context.tables += 1
 
 
 class _Hand:
@@ -84,6 +98,7 @@ class _Piece(Body):
         self.plan = plan
         self.width = context.width("real")
         self.places = Handed(lambda slot: self.in_entry(f"getelementptr {context.real}, ptr {self._frame_of_reals()}, i64 {slot}"))
+        self.numbers_at = Handed(lambda k: self.in_entry(f"getelementptr {context.real}, ptr {self.table}, i64 {k}"))
         self.values = Handed(self._from_frame)
 
     def take(self, e: Body, hand: _Hand, places: Mapping[Buffer, int]) -> None:
@@ -96,9 +111,19 @@ class _Piece(Body):
             return self.emit(f"load ptr, ptr {self.emit(f'getelementptr ptr, ptr {table[None]}, i64 {places[buffer]}')}")
 
         self.frame, self.buffers = e.frame, Handed(address)
+        self.table = hand.over("ptr", {None: _table_name(e.context)})(None)
         self.registers = Handed(hand.over("ptr", e.registers))
         for size in e.sizes:
             self.sizes[size] = hand.over("i64", e.sizes)(size)
+
+    def _number(self, number: float) -> str:
+        """From a table, at a short address: as a part of an instruction it would take an address of eight bytes."""
+        place = self.numbers_at[self.plan.number(constant_text(self.context, number, 1))]
+        return self.emit(f"load {self.context.real}, ptr {place}, align {self.width}")
+
+    def _place(self, slot: int) -> str:
+        """An address for a call: computed there, where one in ``places`` is a part of a load or store."""
+        return self.emit(f"getelementptr {self.context.real}, ptr {self._frame_of_reals()}, i64 {slot}")
 
     def _frame_of_reals(self) -> str:
         return self.buffers[self.frame["real"]]
@@ -124,11 +149,19 @@ class _Piece(Body):
                 self._leave(max(values, key=following.__getitem__))
             if isinstance(step, Let) and step.op in plain and (new := step.value).kind == "real" and new.lanes == 1:  # nearly all are
                 a, b = step.args
-                a = values[a] if a.__class__ is Value else constant_text(context, a, 1)
-                b = values[b] if b.__class__ is Value else constant_text(context, b, 1)
+                if step.op in COMMUTING and b in values and a not in values:
+                    a, b = b, a  # what comes second may be read from memory by the instruction itself
+                a = values[a] if a.__class__ is Value else self._number(a)
+                b = values[b] if b.__class__ is Value else self._number(b)
                 self.counter += 1
                 name = f"%v{self.counter}"
                 lines.append(f"  {name} = {plain[step.op]} {a}, {b}")
+                self._read(reads)
+                if new in following:
+                    values[new] = name
+            elif isinstance(step, Let) and step.op == "neg" and (new := step.value).kind == "real" and new.lanes == 1:
+                # exact, zeros and all; a change of sign takes the quick code generator three instructions
+                name = self.emit(f"fmul {context.flags} {context.real} {self.ref(step.args[0])}, {self._number(-1.0)}")
                 self._read(reads)
                 if new in following:
                     values[new] = name
@@ -187,16 +220,39 @@ class _Piece(Body):
 
     def _batch(self, batch: Batch) -> None:
         """Calls a function that takes the operands one by one and leaves its results, vector by vector, in the frame."""
-        context, first = self.context, batch.calls[0][0]
+        context, arity = self.context, len(batch.calls[0][0].args)
+        if batch.width == 1 and self._pair(batch.calls[0]):
+            return
         key = ("batch", batch.op, batch.width, tuple(batch.params.items()))
         if key not in context.math:
-            arity = len(first.args)
-            function = batch_function(context.home, batch.op, lanes_type(self, first), batch.width, arity, **batch.params)
-            if context.home is not context.module:
-                function.linkage = ""
-                context.declare(function.name, "void", [*[context.real] * (batch.width * arity), "ptr"])
-            context.math[key] = quoted(function.name)
+            element = lanes_type(self, batch.calls[0][0])
+            function = batch_function(context.home, batch.op, element, batch.width, arity, **batch.params)
+            context.math[key] = self._named(function, "void", [*[context.real] * (batch.width * arity), "ptr"])
         calls = [call[0] for call in batch.calls]
         calls += calls[:1] * (batch.width - len(calls))
-        operands = [f"{context.real} {self.ref(s.args[k])}" for k in range(len(first.args)) for s in calls]
-        self.line(f"  call void {context.math[key]}({', '.join(operands)}, ptr {self.places[self.plan.land(batch)]})")
+        operands = [f"{context.real} {self.ref(s.args[k])}" for k in range(arity) for s in calls]
+        self.line(f"  call void {context.math[key]}({', '.join(operands)}, ptr {self._place(self.plan.land(batch))})")
+
+    def _pair(self, calls: tuple[Let, ...]) -> bool:
+        """Sine and cosine of a value with no other beside it, in a register what is read first, where there is a function for that."""
+        context, real, following = self.context, self.context.real, self.plan.next
+        first, second = sorted(calls, key=lambda s: following.get(s.value, pieces.NEVER))
+        key = ("turn", first.op)
+        if key not in context.math:
+            function = turn_function(context.home, first.op, lanes_type(self, first))
+            context.math[key] = "" if function is None else self._named(function, real, [real, "ptr"])
+        name = context.math[key]
+        if not name or second.value not in following:
+            return False
+        slot = self.plan.new_slot(second.value)
+        assert slot is not None, "what is only made now has none"
+        operand, place = self.ref(first.args[0]), self._place(slot)
+        self.values[first.value] = self.emit(f"call {real} {name}({real} {operand}, ptr {place})")
+        return True
+
+    def _named(self, function: Any, result: str, parameters: list[str]) -> str:
+        """A function's name, known also where the code is in another module."""
+        if self.context.home is not self.context.module:
+            function.linkage = ""
+            self.context.declare(function.name, result, parameters)
+        return quoted(function.name)

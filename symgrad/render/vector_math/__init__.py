@@ -44,12 +44,12 @@ from typing import Any
 
 from llvmlite import ir
 
-from symgrad.render.vector_math import errorfunction, exponential, gamma, hyperbolic, inverse, power, trigonometric
+from symgrad.render.vector_math import activations, errorfunction, exponential, gamma, hyperbolic, inverse, power, trigonometric
 from symgrad.render.vector_math.lanes import Lanes, join, part, type_name
 from symgrad.render.vector_math.libm import LIBM, libm_function
 from symgrad.render.vector_math.target import Target, host
 
-__all__ = ["FUNCTIONS", "Target", "batch_function", "host", "math_function", "sin_and_cos_function"]
+__all__ = ["FUNCTIONS", "Target", "batch_function", "host", "math_function", "sin_and_cos_function", "turn_function"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,9 @@ FUNCTIONS: dict[str, Definition] = {
     "asinh": Definition(hyperbolic.asinh, float32=True),
     "acosh": Definition(hyperbolic.acosh, float32=True),
     "atanh": Definition(hyperbolic.atanh, float32=True),
+    "silu":  Definition(activations.silu, float32=True),
+    "gelu":  Definition(activations.gelu, float32=True),
+    "gelu_tanh": Definition(activations.gelu_tanh, float32=True),
     "erf":   Definition(errorfunction.erf, float32=True),
     "erfc":  Definition(errorfunction.erfc, float32=True),
     "lgamma":    Definition(gamma.lgamma, inline=False),
@@ -144,19 +147,38 @@ def math_function(module: Any, name: str, type: Any, *, target: Target | None = 
 
 
 def sin_and_cos_function(module: Any, type: Any, *, target: Target | None = None) -> Any:
-    """The LLVM function that gives sine and cosine as a pair for one reduction, as ``math_function`` does alone; ``None`` where
-    it would gain nothing: for single numbers, which go to libm, and where floats go through double."""
+    """The LLVM function that gives sine and cosine as a pair for one reduction, as ``math_function`` does alone (for single
+    numbers, which it leaves to libm, to rounding); ``None`` where it would gain nothing: where floats go through double."""
     target = target or host()
-    if not isinstance(type, ir.VectorType) or not _is_own(FUNCTIONS["sin"], "sin", type, target):
+    if not _is_own(FUNCTIONS["sin"], "sin", type, target):
         return None
     symbol = f"symgrad.sin_and_cos.{type_name(type)}"
     function = module.globals.get(symbol)
     if function is None:
         function = _new_function(module, symbol, ir.FunctionType(ir.LiteralStructType([type, type]), [type]), inline=True)
         builder = ir.IRBuilder(function.append_basic_block())
-        sine, cosine = trigonometric.sin_and_cos(Lanes(builder, function.args[0], target))
+        compute = trigonometric.sin_and_cos if isinstance(type, ir.VectorType) else trigonometric.sin_and_cos_of_one
+        sine, cosine = compute(Lanes(builder, function.args[0], target))
         pair = builder.insert_value(ir.Constant(function.return_value.type, ir.Undefined), sine.value, 0)
         builder.ret(builder.insert_value(pair, cosine.value, 1))
+    return function
+
+
+def turn_function(module: Any, name: str, element: Any) -> Any:
+    """The LLVM function ("sin" or "cos") of a single number and a pointer to where it leaves the other one of the two;
+    ``None`` as for :func:`sin_and_cos_function`."""
+    both = sin_and_cos_function(module, element)
+    if both is None:
+        return None
+    symbol = f"symgrad.{name}.and.{type_name(element)}"
+    function = module.globals.get(symbol)
+    if function is None:
+        function = _new_function(module, symbol, ir.FunctionType(element, [element, ir.PointerType()]), inline=False)
+        builder = ir.IRBuilder(function.append_basic_block())
+        pair = builder.call(both, function.args[:1])
+        result, other = (builder.extract_value(pair, k if name == "sin" else 1 - k) for k in (0, 1))
+        builder.store(other, function.args[1])
+        builder.ret(result)
     return function
 
 

@@ -30,10 +30,13 @@ def libm_function(module: Any, name: str) -> Any:
 
 
 def by_lane(name: str, *arguments: Lanes) -> Lanes:
-    """libm's function of every lane of a vector, one after the other."""
+    """libm's function of every lane of a vector, one after the other, or of a single number."""
     x = arguments[0]
     wide = [a if a.format is DOUBLE else a.to_double() for a in arguments]
     function = libm_function(x.builder.module, name)
-    values = [x.builder.call(function, [a.lane(i).value for a in wide]) for i in range(x.type.count)]
-    result = lanes_of(x, values)
+    if x.count is None:
+        result = Lanes(x.builder, x.builder.call(function, [a.value for a in wide]), x.target)
+    else:
+        values = [x.builder.call(function, [a.lane(i).value for a in wide]) for i in range(x.type.count)]
+        result = lanes_of(x, values)
     return result if x.format is DOUBLE else result.to_float()

@@ -7,6 +7,7 @@ taken branch asks the platform's libm for those lanes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from symgrad.render.vector_math.lanes import (
     FLOAT,
     Lanes,
     absolute,
+    copysign,
     exact_product,
     fast_two_sum,
     fma,
@@ -29,7 +31,7 @@ from symgrad.render.vector_math.lanes import (
 )
 from symgrad.render.vector_math.libm import by_lane
 
-__all__ = ["cos", "sin", "sin_and_cos", "sine_cosine", "tan"]
+__all__ = ["cos", "sin", "sin_and_cos", "sin_and_cos_of_one", "sine_cosine", "tan"]
 
 TWO_OVER_PI = 0.6366197723675814
 # pi/2 in parts for fused products: 53, 33 (its product with n < 2**20 is exact) and 53 bits; three of 24 bits for float
@@ -123,6 +125,46 @@ def sin_and_cos(x: Lanes) -> tuple[Lanes, Lanes]:
     """Both, bit for bit, for one reduction."""
     reduced = _reduce(absolute(x))
     return _sin(x, reduced), _cos(x, reduced)
+
+
+def sin_and_cos_of_one(x: Lanes) -> tuple[Lanes, Lanes]:
+    """Of a single number, the result as soon as may be: in long chains all else waits for it. Within a quarter turn of 0 there is
+    nothing to reduce, and the processor foresees which way it goes."""
+    builder = x.builder
+    near, far, after = (builder.append_basic_block(label) for label in ("near", "far", "after"))
+    builder.cbranch((absolute(x) <= math.pi / 4).value, near, far)
+    found = []
+    for block, compute in ((near, _near_zero), (far, sin_and_cos)):
+        builder.position_at_end(block)
+        found.append((compute(x), builder.block))
+        builder.branch(after)
+    builder.position_at_end(after)
+    results = []
+    for k in (0, 1):
+        phi = builder.phi(x.type)
+        for pair, block in found:
+            phi.add_incoming(pair[k].value, block)
+        results.append(Lanes(builder, phi, x.target))
+    return results[0], results[1]
+
+
+def _near_zero(x: Lanes) -> tuple[Lanes, Lanes]:
+    z = x * x
+    sine = fma(_by_pairs(z, SIN[x.format]), z * x, x)
+    half = z * 0.5
+    top = 1.0 - half
+    cosine = top + fma(z * z, _by_pairs(z, COS[x.format]), (1.0 - top) - half)
+    return copysign(sine, x), cosine  # sin(-0.0) is -0.0
+
+
+def _by_pairs(x: Lanes, coefficients: tuple[float, ...]) -> Lanes:
+    """As ``polynomial``, for the shortest way: neighbours first, then Horner's rule in the square of x."""
+    square = x * x
+    pairs = [fma(x, b, a) for a, b in zip(coefficients[::2], coefficients[1::2])]
+    result: Lanes = pairs.pop() if len(coefficients) % 2 == 0 else x.like(coefficients[-1])
+    for pair in reversed(pairs):
+        result = fma(result, square, pair)
+    return result
 
 
 def _sin(x: Lanes, reduced: Reduced) -> Lanes:
