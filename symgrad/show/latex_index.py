@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgrad import dims
-from symgrad.expr import Expr, Op, intern_node, topological
+from symgrad.expr import Expr, Op, intern_node
 from symgrad.show.layout import inserted_or_dropped, seen
 
 __all__ = ["ALL", "AT", "LETTER", "at", "inward", "summed"]
@@ -48,7 +48,7 @@ def _operand(x: Expr, index: Sequence[str]) -> Expr:
 def summed(x: Expr, axes: Sequence[int], outer: Sequence[str] = ()) -> tuple[list[str], Expr]:
     """Letters for the summed axes that neither the summand nor the index of the sum itself uses, and the summand at them."""
     axes = sorted(a % x.ndim for a in axes)
-    taken = {*outer, *(n.name for n in topological(x) if n.op.name == "symbol"), *(name for d in x.shape for name in dims.names(d))}
+    taken = {*outer, *_nearby_names(x), *(name for d in x.shape for name in dims.names(d))}
     letters: dict[int, str] = {}
     for axis in axes:  # i the rows, j the columns
         free = [c for c in (_LETTERS[axis % len(_LETTERS)], *_LETTERS, *(f"{c}'" for c in _LETTERS)) if c not in taken]
@@ -56,6 +56,19 @@ def summed(x: Expr, axes: Sequence[int], outer: Sequence[str] = ()) -> tuple[lis
         taken.add(free[0])
     rest = iter(outer)
     return list(letters.values()), at(x, [letters[k] if k in letters else next(rest, ALL) for k in range(x.ndim)])
+
+
+_NEARBY = 100  # nodes
+
+
+def _nearby_names(x: Expr) -> set[str]:
+    """The symbols of an expression, or of its nearest part if it is large: letters that would be confused with them stand near."""
+    near: dict[Expr, None] = {}
+    level = [x]
+    while level and len(near) < _NEARBY:
+        near.update(dict.fromkeys(level))
+        level = [a for node in level for a in node.args if a not in near]
+    return {n.name for n in near if n.op.name == "symbol"}
 
 
 _POINTWISE = frozenset(

@@ -74,6 +74,8 @@ def _is_matrix(e: Expr) -> bool:
 
 # --- products and quotients ------------------------------------------------------------------------------
 
+_CHAIN = 8  # links of a chain of products and quotients that are looked at, or drawn into one fraction
+
 
 def _is_matrix_product(e: Expr) -> bool:
     return e.op.name == "contract" and contraction(e).style in ("matmul", "outer")
@@ -94,24 +96,24 @@ def _is_whole(e: Expr) -> bool:
     return len(e.params["axes"]) == e.args[0].ndim
 
 
-def _ends_big(e: Expr) -> bool:
-    while (e := seen(e)).op.name == "mul":
-        e = e.args[1]
-    return _is_big(e)
-
-
 def _is_roman(e: Expr) -> bool:
     """Names of several letters need air between them."""
-    while e.op.name in ("pow", "square", "neg"):
+    for _ in range(_CHAIN):
+        if e.op.name not in ("pow", "square", "neg"):
+            break
         e = seen(e.args[0])
     return e.op.name in ("symbol", "size", "named") and "mathrm" in latex_name(str(e.params.get("name", e.params.get("dim"))))
 
 
 def _sign(a: Expr, b: Expr) -> str:
     last, first = a, b
-    while last.op.name in ("mul", "neg"):
+    for _ in range(_CHAIN):
+        if last.op.name not in ("mul", "neg"):
+            break
         last = seen(last.args[-1])
-    while first.op.name == "mul":
+    for _ in range(_CHAIN):
+        if first.op.name != "mul":
+            break
         first = seen(first.args[0])
     if a.shape and b.shape:
         return r" \odot "
@@ -153,9 +155,6 @@ def _is_reciprocal(e: Expr) -> bool:
 
 def _is_root_below(e: Expr) -> bool:
     return e.op.name == "pow" and is_number(e.args[1], -0.5)
-
-
-_CHAIN = 8  # links of a chain of products and quotients that are drawn into one fraction
 
 
 def _div(e: Expr) -> Layout:
