@@ -4,7 +4,8 @@
     stability     formulas that lose accuracy, and the functions that do not
     collect       constants gathered, like terms added
     present       the user's order put back, the conventional one elsewhere
-    islands       SymPy on small scalar parts
+    monomials     factors and terms of small scalar parts gathered, what is computed anyway used again
+    islands       these parts in their cheapest form: by monomials, by SymPy
 
 Never slower, never wrong: see the head of ``rules`` for what sound means here.
 """

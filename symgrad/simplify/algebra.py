@@ -15,14 +15,13 @@ from symgrad.expr import Expr, topological
 from symgrad.simplify.bounded import given_up
 from symgrad.sympy_bridge import Reader, scalar_to_sympy
 
-__all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "is_algebraic"]
+__all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "has_identities", "is_algebraic"]
 
 ALGEBRAIC = frozenset({
     "add", "sub", "mul", "div", "neg", "square", "pow", "sqrt", "exp", "log", "abs", "sign",
     "sin", "cos", "tan", "sinh", "cosh", "nonnegative", "to_real",
 })  # fmt: skip
 MAX_TERMS = 200  # that bringing to one fraction may make
-MAX_EXPANDED = 60  # terms that are multiplied out
 MAX_FACTORED = 24  # terms of a polynomial that is factored
 MAX_TRIGONOMETRIC = 24  # operations in which identities of sin and cos are looked for
 MAX_LEAVES = 12
@@ -36,6 +35,34 @@ def is_algebraic(node: Expr) -> bool:
         return False
     exponent = node.args[1] if node.op.name == "pow" else None
     return exponent is None or exponent.op.name != "constant" or (not exponent.shape and abs(exponent.params["value"]) <= MAX_POWER)
+
+
+def has_identities(roots: Sequence[Expr]) -> bool:
+    """Whether there is something that SymPy may know more about than our own passes: two logarithms, two trigonometric or
+    hyperbolic functions of one argument or a square of one, a quotient of sums that a polynomial could be cancelled from."""
+    order = topological(*roots)
+    if sum(n.op.name == "log" for n in order) > 1:
+        return True
+    functions = [n for n in order if n.op.name in _FUNCTIONS]
+    squared = any(n.op.name in ("pow", "square") and n.args[0].op.name in _FUNCTIONS for n in order)
+    if functions and len(order) <= MAX_TRIGONOMETRIC and (squared or len({n.args[0] for n in functions}) < len(functions)):
+        return True
+    return any(n.op.name == "div" and _is_sum(n.args[0]) and _is_sum(n.args[1]) for n in order)
+
+
+_FUNCTIONS = frozenset({"sin", "cos", "tan", "sinh", "cosh"})
+
+
+def _is_sum(node: Expr) -> bool:
+    """A sum, or a product or power with one in it."""
+    waiting = [node]
+    while waiting:
+        e = waiting.pop()
+        if e.op.name in ("add", "sub"):
+            return True
+        if e.op.name in ("mul", "pow", "neg"):
+            waiting.extend(e.args)
+    return False
 
 
 def expanded_terms(root: Expr) -> int:
@@ -127,15 +154,12 @@ def _passes(sympy: Any, forms: list[Any], terms: int, leaves: int) -> list[Calla
     def powers(e: Any) -> Any:
         return sympy.powsimp(e) if _has_powers(sympy, e) else e
 
-    passes = [lambda: forms, each(sympy.factor_terms), each(lambda e: powers(sympy.factor_terms(e)))]
+    passes = [lambda: forms, each(lambda e: powers(sympy.factor_terms(e)))]
     if any(len(e.atoms(sympy.log)) > 1 for e in forms):
         passes.append(each(sympy.logcombine))
     if terms > MAX_TERMS or leaves > MAX_LEAVES:
         return passes
-    passes.append(each(lambda e: sympy.factor_terms(sympy.together(e))))
     passes.append(each(sympy.cancel))
-    if terms <= MAX_EXPANDED:
-        passes.append(each(lambda e: powers(sympy.factor_terms(sympy.expand(e)))))
     if any(_has_identities(sympy, e) for e in forms):
         passes.append(each(lambda e: sympy.factor_terms(sympy.trigsimp(e)) if _has_identities(sympy, e) else e))
     if terms <= MAX_FACTORED:

@@ -6,6 +6,7 @@ times its elements. A named dimension counts as 1000 elements.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from symgrad import dims
 from symgrad.dims import Dim, Shape
 from symgrad.expr import Expr, topological
 
-__all__ = ["NAMED_SIZE", "Cost", "cost", "count", "elements", "node_cost"]
+__all__ = ["NAMED_SIZE", "Cost", "cost", "count", "elements", "node_cost", "power_cost"]
 
 NAMED_SIZE = 1000
 _TRANSCENDENTAL = 10.0  # records of at least this cost call a math function
@@ -99,7 +100,18 @@ def _contraction(spec: str, shapes: Sequence[Shape]) -> int:
 
 
 def _per_element(node: Expr) -> float:
-    return _power(node.args[1], node.op.cost) if node.op.name == "pow" else node.op.cost
+    if node.op.name == "pow":
+        return _power(node.args[1], node.op.cost)
+    if node.op.name == "div" and _is_power_of_two(node.args[1]):
+        return 1.0  # the compiler multiplies
+    return node.op.cost
+
+
+def _is_power_of_two(e: Expr) -> bool:
+    if e.op.name != "constant" or e.shape:
+        return False
+    mantissa, exponent = math.frexp(e.params["value"])
+    return abs(mantissa) == 0.5 and abs(exponent) < 1000  # both it and its reciprocal are exact
 
 
 def _power(exponent: Expr, general: float) -> float:
@@ -111,5 +123,9 @@ def _power(exponent: Expr, general: float) -> float:
         return 6.0 if p > 0 else 10.0
     if abs(p) > _POWI_LIMIT or p != int(p):
         return general
-    n = abs(int(p))
-    return float(max(0, n.bit_length() - 1 + bin(n).count("1") - 1) + (4 if p < 0 else 0))
+    return power_cost(abs(int(p))) + (4.0 if p < 0 else 0.0)
+
+
+def power_cost(n: int) -> float:
+    """The multiplications of a whole power, by repeated squaring."""
+    return float(max(0, n.bit_length() - 1 + bin(n).count("1") - 1))

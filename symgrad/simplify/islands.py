@@ -1,4 +1,4 @@
-"""ISLANDS: SymPy simplifies small scalar elementwise regions of a graph, within a budget.
+"""ISLANDS: small scalar elementwise regions of a graph in their cheapest form: our own passes, then SymPy, within a budget.
 
 An island is a maximal connected region of algebraic elementwise nodes of one shape; what enters it (tensors, networks'
 activations, branches) are symbols with what is known about their range. Its form is canonical, so that a result
@@ -19,10 +19,11 @@ from typing import Any, Protocol
 
 from symgrad.expr import OPS, Expr, apply, constant, substitute, symbol, topological
 from symgrad.simplify.agreement import depends, disagreement
-from symgrad.simplify.algebra import candidates, is_algebraic
+from symgrad.simplify.algebra import candidates, has_identities, is_algebraic
 from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
 from symgrad.simplify.cost import elements, node_cost
+from symgrad.simplify.monomials import gathered
 from symgrad.simplify.rewriting import fit, with_args
 
 __all__ = ["WORTH", "Store", "set_store", "simplify_islands"]
@@ -32,7 +33,7 @@ MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond sta
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
-_REVISION = 2  # of what is decided here: part of the key under which results are remembered
+_REVISION = 3  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -149,17 +150,22 @@ class Island:
 
     def is_plain(self) -> bool:
         """Nothing occurs twice and functions do not meet: there is nothing that algebra could find."""
-        used: dict[Expr, int] = {}
-        for node in topological(*self.forms):
-            for a in node.args:
-                used[a] = used.get(a, 0) + (a.op.name != "constant")
-        if any(times > 1 for times in used.values()):
-            return False
-        nodes = [n for n in used if n.args] + [f for f in self.forms if f not in used]
-        powers = sum(n.op.name not in ("add", "sub", "mul", "div", "neg", "to_real", "nonnegative") for n in nodes)
-        divisions = sum(n.op.name == "div" for n in nodes)
-        numbers = sum(n.op.name == "constant" for n in topological(*self.forms))
-        return powers <= 1 and numbers <= 1 and divisions <= 1
+        return _is_plain(self.forms)
+
+
+def _is_plain(forms: Sequence[Expr]) -> bool:
+    used: dict[Expr, int] = {}
+    order = topological(*forms)
+    for node in order:
+        for a in node.args:
+            used[a] = used.get(a, 0) + (a.op.name != "constant")
+    if any(times > 1 for times in used.values()):
+        return False
+    nodes = [n for n in used if n.args] + [f for f in forms if f not in used]
+    powers = sum(n.op.name not in ("add", "sub", "mul", "div", "neg", "to_real", "nonnegative") for n in nodes)
+    divisions = sum(n.op.name == "div" for n in nodes)
+    numbers = sum(n.op.name == "constant" for n in order)
+    return powers <= 1 and numbers <= 1 and divisions <= 1
 
 
 def _is_number(node: Expr) -> bool:
@@ -265,6 +271,10 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
     """The cheapest forms that agree; or why there are none."""
     if left_alone():  # SymPy is not made for two threads
         return {"reason": "SymPy still works on a formula that took too long", "temporary": True}
+    choice = _Choice(island, cost, tidy)
+    choice.consider(_gathered(island.forms))
+    if _is_plain(choice.best) or not has_identities(choice.best):
+        return choice.record()
     import sympy  # noqa: F401  (here, so that the wall-clock limit does not count it)
 
     try:
@@ -273,22 +283,52 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
         return {"reason": "SymPy took too long", "temporary": True}
     except Exception as error:  # whatever a pass of SymPy may raise, the formula stays
         return {"reason": f"SymPy raised {type(error).__name__}"}
-    best, price = list(island.forms), cost(island.forms)
-    refused = ""
-    checked: dict[tuple[int, Expr], str] = {}
-    passes = [tidy(list(forms)) for forms in dict.fromkeys(map(tuple, found))]
-    alone = [(i, forms) for i in range(len(best)) for forms in passes] if len(best) > 1 else []
-    for i, forms in [(None, forms) for forms in passes] + alone:
-        trial = forms if i is None else _with_one(i, forms[i], best)
-        if cost(trial) >= price or any(t.kind == "boolean" for t in trial):
-            continue
-        reasons = [_checked(island, k, t, checked) for k, t in enumerate(trial) if t is not best[k]]
-        refused = next(filter(None, reasons), refused)
-        if not any(reasons):
-            best, price = trial, cost(trial)
-    if best == island.forms:
-        return {"reason": refused or "no cheaper form"}
-    return {"forms": best}
+    choice.consider(found)
+    return choice.record()
+
+
+def _gathered(forms: Sequence[Expr]) -> list[list[Expr]]:
+    """Factors and terms gathered by ourselves: each output for itself, and what the first one computes used for the others."""
+    found = []
+    guards = any(n.op.name == "nonnegative" for n in topological(*forms))
+    for fractions in (True, False):
+        for guarded in (False, True) if guards else (True,):
+            found.append(gathered(forms, fractions=fractions, guarded=guarded))
+            if len(forms) > 1:
+                found.append([forms[0], *gathered(forms[1:], forms[:1], fractions=fractions, guarded=guarded)])
+    return found
+
+
+class _Choice:
+    """The cheapest forms so far that agree with the island's."""
+
+    def __init__(self, island: Island, cost: CostModel, tidy: Tidy) -> None:
+        self.island, self.cost, self.tidy = island, cost, tidy
+        self.best, self.price = list(island.forms), cost(island.forms)
+        self.refused = ""
+        self.checked: dict[tuple[int, Expr], str] = {}
+
+    def consider(self, found: Sequence[Sequence[Expr]]) -> None:
+        """Candidates, all outputs together and then one output at a time."""
+        passes = [self.tidy(list(forms)) for forms in dict.fromkeys(map(tuple, found))]
+        alone = [(i, forms) for i in range(len(self.best)) for forms in passes] if len(self.best) > 1 else []
+        for i, forms in [(None, forms) for forms in passes] + alone:
+            trial = forms if i is None else _with_one(i, forms[i], self.best)
+            price = self.cost(trial)
+            if price >= self.price or any(t.kind == "boolean" for t in trial):
+                continue
+            reasons = [self._checked(k, t) for k, t in enumerate(trial) if t is not self.best[k]]
+            self.refused = next(filter(None, reasons), self.refused)
+            if not any(reasons):
+                self.best, self.price = trial, price
+
+    def _checked(self, i: int, form: Expr) -> str:
+        if (i, form) not in self.checked:
+            self.checked[i, form] = disagreement(self.island.forms[i], form, self.island.placeholders, self.island.ranges)
+        return self.checked[i, form]
+
+    def record(self) -> dict[str, Any]:
+        return {"reason": self.refused or "no cheaper form"} if self.best == self.island.forms else {"forms": self.best}
 
 
 def _all_candidates(island: Island) -> list[list[Expr]]:
@@ -303,12 +343,6 @@ def _with_one(i: int, form: Expr, forms: list[Expr]) -> list[Expr]:
     if form.shape != forms[i].shape or form.kind != forms[i].kind:
         return [form if k == i else f for k, f in enumerate(forms)]
     return [substitute(f, {forms[i]: form}) for f in forms]
-
-
-def _checked(island: Island, i: int, form: Expr, checked: dict[tuple[int, Expr], str]) -> str:
-    if (i, form) not in checked:
-        checked[i, form] = disagreement(island.forms[i], form, island.placeholders, island.ranges)
-    return checked[i, form]
 
 
 # --- remembering: flat records of JSON ---------------------------------------------------------------

@@ -124,6 +124,8 @@ ELEMENTWISE: tuple[Pattern, ...] = (
     Pattern("sigmoid of a quotient",  "y/(1 + exp(x))",                 "y*sigmoid(-x)"),
     Pattern("sigmoid(-x)*exp(x)",     "y*sigmoid(-x)*exp(x)",           "y*sigmoid(x)"),
     Pattern("sigmoid(x)*exp(-x)",     "y*sigmoid(x)*exp(-x)",           "y*sigmoid(-x)"),
+    Pattern("exp(x)*sigmoid(-x)",     "sigmoid(-x)*exp(x)",             "sigmoid(x)"),
+    Pattern("exp(-x)*sigmoid(x)",     "sigmoid(x)*exp(-x)",             "sigmoid(-x)"),
     Pattern("erfc",                   "1 - erf(x)",                     "erfc(x)"),
     Pattern("1 - erfc",               "1 - erfc(x)",                    "erf(x)"),
     Pattern("erfc of a negative",     "1 + erf(x)",                     "erfc(-x)"),
