@@ -3,9 +3,10 @@ r"""LATEX: an expression as it stands in a paper.
 Quotients are fractions, roots have a bar, Greek names are Greek letters, digits at the end of a name are its
 subscript, an elementwise product of tensors is ``\odot``, a sum has its index; what is shared stands on lines in front.
 
-    latex_words   names and numbers
-    latex_nodes   how each op reads
-    latex_index   what stands below a sum
+    latex_words     names and numbers
+    latex_nodes     how each op reads
+    latex_products  products, quotients, powers, sums
+    latex_index     what stands below a sum
 
 >>> import symgrad as sg
 >>> sigma_1, x = sg.symbols("sigma_1 x")

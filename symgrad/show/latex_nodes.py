@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 from symgrad import dims
-from symgrad.expr import OPS, Expr, constant, intern_node
-from symgrad.show.latex_index import ALL, AT, inward, summed
-from symgrad.show.latex_words import exponent_latex, latex_array, latex_name, latex_number, shape_latex
+from symgrad.expr import Expr
+from symgrad.show.latex_index import AT, inward, summed
+from symgrad.show.latex_products import (
+    BIG,
+    call,
+    contracted,
+    function,
+    infix,
+    inverse,
+    is_matrix,
+    is_square,
+    is_whole,
+    joined,
+    negative,
+    power,
+    product,
+    quotient,
+    raised,
+    squares,
+    subscripted,
+    sum_of,
+    transposed,
+)
+from symgrad.show.latex_words import latex_array, latex_name, latex_number, shape_latex
 from symgrad.show.layout import (
     ANY,
     ATOM,
@@ -25,31 +45,14 @@ from symgrad.show.layout import (
     Alternative,
     Layout,
     Piece,
-    contraction,
     inserted_or_dropped,
     is_number,
-    is_scalar_constant,
-    leads_negative,
     seen,
     signed,
 )
 from symgrad.show.text import counted, marked, slice_items, slice_ranges, through_slice
 
 __all__ = ["latex_layout"]
-
-BIG = SUM + 5  # a sum sign reaches to the end of a product, not of a sum
-
-
-def call(name: str, *args: Expr, below: str = "", power: Piece | None = None) -> Layout:
-    r"""``\tanh^{2}\left(x\right)``."""
-    command = name if name.startswith("\\") else rf"\operatorname{{{name}}}"
-    pieces: list[Piece] = [command + (f"_{{{below}}}" if below else "")]
-    if power is not None:
-        pieces += ["^{", power, "}"]
-    pieces.append(r"\left(")
-    for i, arg in enumerate(args):
-        pieces += [", ", (arg, ANY)] if i else [(arg, ANY)]
-    return CALL, [*pieces, r"\right)"]
 
 
 def _constant(e: Expr) -> Layout:
@@ -65,284 +68,10 @@ def _constant(e: Expr) -> Layout:
 
 def _symbol(e: Expr) -> Layout:
     """A matrix has a capital letter, or a bold one."""
-    return CALL, [latex_name(e.name, bold=_is_matrix(e))]
-
-
-def _is_matrix(e: Expr) -> bool:
-    return e.ndim > 1 and 1 not in e.shape
-
-
-# --- products and quotients ------------------------------------------------------------------------------
-
-_CHAIN = 8  # links of a chain of products and quotients that are looked at, or drawn into one fraction
-
-
-def _is_matrix_product(e: Expr) -> bool:
-    return e.op.name == "contract" and contraction(e).style in ("matmul", "outer")
-
-
-def _is_big(e: Expr) -> bool:
-    """Whether it begins with a sum sign, or one behind factors, whose reach ends with the product."""
-    if e.op.name == "sum":
-        return not (_is_whole(e) and (_is_square(seen(e.args[0])) or seen(e.args[0]).op.name == "diagonal"))
-    return e.op.name in ("prod", "logsumexp") or (e.op.name == "mean" and _is_whole(e)) or (e.op.name == "contract" and _sums(e))
-
-
-def _sums(e: Expr) -> bool:
-    return contraction(e).style in ("sum", "einsum")
-
-
-def _is_whole(e: Expr) -> bool:
-    return len(e.params["axes"]) == e.args[0].ndim
-
-
-def _is_roman(e: Expr) -> bool:
-    """Names of several letters need air between them."""
-    for _ in range(_CHAIN):
-        if e.op.name not in ("pow", "square", "neg"):
-            break
-        e = seen(e.args[0])
-    return e.op.name in ("symbol", "size", "named") and "mathrm" in latex_name(str(e.params.get("name", e.params.get("dim"))))
-
-
-def _sign(a: Expr, b: Expr) -> str:
-    last, first = a, b
-    for _ in range(_CHAIN):
-        if last.op.name not in ("mul", "neg"):
-            break
-        last = seen(last.args[-1])
-    for _ in range(_CHAIN):
-        if first.op.name != "mul":
-            break
-        first = seen(first.args[0])
-    if a.shape and b.shape:
-        return r" \odot "
-    if _is_numeral(first) or (is_scalar_constant(last) and first.op.name == "div" and is_scalar_constant(first.args[0])):
-        return r" \cdot "
-    return r" \, " if _is_roman(last) or (_is_roman(first) and not is_scalar_constant(last)) else " "
-
-
-def _is_numeral(e: Expr) -> bool:
-    return is_scalar_constant(seen(e.args[0]) if e.op.name == "pow" else e)
-
-
-def _mul(e: Expr) -> Layout:
-    a, b = map(seen, e.args)
-    mixes = a.op.name in ("floordiv", "mod") or (a.op.name == "contract" and bool(b.shape))
-    left: Piece = (a, PRODUCT + 1 if mixes else PRODUCT)
-    if not leads_negative(b):
-        if not a.shape and a.op.name != "contract" and _is_matrix_product(b):  # a number before a matrix product
-            return PRODUCT, [left, _sign(a, b), (b, PRODUCT)]
-        if _is_root_below(b):
-            return PRODUCT, [r"\frac{", (a, ANY), r"}{\sqrt{", (b.args[0], ANY), "}}"]
-        if _is_big(b):
-            return BIG, [left, " " if not (a.shape and b.shape) else r" \odot ", (b, BIG)]
-    if not e.shape and _is_reciprocal(a):
-        return _div(e)
-    return PRODUCT, [left, _sign(a, b), signed(b, PRODUCT if b.op.name == "mul" else PRODUCT + 1)]
-
-
-def _is_reciprocal(e: Expr) -> bool:
-    """``1/d``, or factors behind it: they stand above the bar."""
-    for _ in range(_CHAIN):
-        if e.op.name == "div":
-            return is_number(e.args[0], 1) and not is_scalar_constant(e.args[1])
-        if e.op.name != "mul" or _is_big(seen(e.args[1])):
-            return False
-        e = seen(e.args[0])
-    return False
-
-
-def _is_root_below(e: Expr) -> bool:
-    return e.op.name == "pow" and is_number(e.args[1], -0.5)
-
-
-def _div(e: Expr) -> Layout:
-    """One fraction for ``a/b/c`` and ``a/b*c/d``: the factors above and below, equal ones as a power.
-
-    A link that has a name of its own stands above as it is.
-    """
-    above: list[Expr] = []
-    below: list[Expr] = []
-    node = e
-    links: list[tuple[Expr, list[Expr], list[Expr]]] = []
-    while len(links) < _CHAIN and (node is e or (node.op.name in ("mul", "div") and (_divides(node) or leads_negative(node)))):
-        (below if node.op.name == "div" else above).append(seen(node.args[1]))
-        node = seen(node.args[0])
-        links.append((node, list(above), list(below)))
-    negative = node.op.name == "neg" and seen(node.args[0]).op.name not in ("add", "sub", "neg")
-    if negative:
-        node = seen(node.args[0])
-    elif is_scalar_constant(node) and leads_negative(node):
-        negative, node = True, constant(-node.params["value"])
-    pieces = _fraction(node, above, below)
-    if negative:
-        pieces = ["-", *pieces]
-    for link, over, under in reversed(links[:-1]):
-        named = _fraction(link, over, under) if under else [signed(link, PRODUCT), _sign(link, over[-1]), *_factors(over[::-1])]
-        pieces = [Alternative(link, named, pieces)]
-    return (NEGATION if negative else POWER), pieces
-
-
-def _divides(e: Expr) -> bool:
-    """Whether a chain of products and quotients has a quotient further in."""
-    for _ in range(_CHAIN):
-        if (e := seen(e)).op.name not in ("mul", "div"):
-            return False
-        if e.op.name == "div":
-            return True
-        e = e.args[0]
-    return False
-
-
-def _fraction(first: Expr, above: Sequence[Expr], below: Sequence[Expr]) -> list[Piece]:
-    factors = [first, *reversed(above)]
-    if len(factors) > 1 and is_number(first, 1):
-        factors = factors[1:]
-    numbers = [f for f in below if is_scalar_constant(f)]
-    others = [f for f in reversed(below) if not is_scalar_constant(f)]
-    return [r"\frac{", *_factors(factors), "}{", *_factors([*numbers, *others]), "}"]
-
-
-def _factors(factors: Sequence[Expr]) -> list[Piece]:
-    """A product; equal factors and whole powers of them as one power."""
-    if len(factors) == 1:
-        return [(factors[0], ANY)]
-    powers: dict[Expr, int] = {}
-    for f in factors:
-        base, power = f, 1
-        if f.op.name == "pow" and is_scalar_constant(f.args[1]) and f.args[1].kind == "integer" and f.args[1].params["value"] > 1:
-            base, power = seen(f.args[0]), f.args[1].params["value"]
-        powers[base] = powers.get(base, 0) + power
-    written = [f if n == 1 else intern_node(OPS["pow"], (f, constant(n)), {}, f.shape, f.kind) for f, n in powers.items()]
-    pieces: list[Piece] = [(written[0], PRODUCT)]
-    for last, f in pairwise(written):
-        pieces += [_sign(last, f), signed(f, PRODUCT if f.op.name == "mul" else PRODUCT + 1)]
-    return pieces
-
-
-_POWERED = frozenset({"sin", "cos", "tan", "sinh", "cosh", "tanh", "log"})  # written \sin^{2}(x)
-
-
-def _pow(e: Expr) -> Layout:
-    base, exponent = map(seen, e.args)
-    if is_scalar_constant(exponent) and exponent.kind != "boolean":
-        value = exponent.params["value"]
-        if value in (0.5, -0.5):
-            root: list[Piece] = [r"\sqrt{", (base, ANY), "}"]
-            return (CALL, root) if value > 0 else (POWER, [r"\frac{1}{", *root, "}"])
-        if base.op.name in _POWERED and value > 0:
-            _, plain = call(f"\\{base.op.name}", *base.args, power=exponent_latex(value))
-            return POWER, [Alternative(base, [(base, POWER + 1), f"^{{{exponent_latex(value)}}}"], plain)]
-        if base.op.name == "hypot" and value == 2:
-            return SUM, [Alternative(base, ["{", (base, POWER + 1), "}^{2}"], _squares(base))]
-        return POWER, [*_raised(base), f"^{{{exponent_latex(value)}}}"]
-    return POWER, [*_raised(base), "^{", (exponent, ANY), "}"]
-
-
-def _raised(base: Expr) -> list[Piece]:
-    """The base of a power; braces where it may have a superscript of its own."""
-    raised = base.op.name == "transpose" or base.op.name not in _LAYOUTS or (base.op.name == "symbol" and "^" in latex_name(base.name))
-    return ["{", (base, POWER + 1), "}"] if raised else [(base, POWER + 1)]
-
-
-def _squares(e: Expr) -> list[Piece]:
-    x, y = e.args
-    return [(x, POWER + 1), "^{2} + ", (y, POWER + 1), "^{2}"]
-
-
-def _neg(e: Expr) -> Layout:
-    return NEGATION, ["-", signed(e.args[0], BIG)]
-
-
-def _sum_of(sign: str) -> Callable[[Expr], Layout]:
-    return lambda e: (SUM, [(e.args[0], SUM), f" {sign} ", signed(e.args[1], SUM + 1)])
-
-
-def _infix(sign: str, strength: int, operands: int) -> Callable[[Expr], Layout]:
-    return lambda e: (strength, [(e.args[0], operands), f" {sign} ", (e.args[1], operands)])
-
-
-def _function(name: str) -> Callable[[Expr], Layout]:
-    return lambda e: call(name, *e.args)
-
-
-# --- contractions ----------------------------------------------------------------------------------------
-
-
-def _column(e: Expr) -> Expr:
-    """A vector is a column: ``v[:, None]`` in a product is ``v``."""
-    e = seen(e)
-    if e.op.name == "reshape" and e.args[0].ndim == 1 and e.ndim == 2 and e.shape[1] == 1 and e.args[0].shape[0] == e.shape[0]:
-        return seen(e.args[0])
-    return e
-
-
-def _with_exponent(x: Expr, exponent: str) -> list[Piece]:
-    bare = seen(x).op.name == "symbol" and "^" not in latex_name(seen(x).name)
-    return [(x, POSTFIX), f"^{{{exponent}}}"] if bare else ["{", (x, POSTFIX), f"}}^{{{exponent}}}"]
-
-
-def _transposed(x: Expr) -> list[Piece]:
-    """The inverse has its own: ``A^{-T}``."""
-    turned = _with_exponent(x, r"\top")
-    return [Alternative(x, turned, _with_exponent(x.args[0], r"-\top"))] if x.op.name == "inv" else turned
-
-
-def _inverse(x: Expr) -> list[Piece]:
-    return _with_exponent(x.args[0], r"-\top") if x.op.name == "transpose" and x.ndim == 2 else _with_exponent(x, "-1")
-
-
-def _row(x: Expr) -> list[Piece]:
-    """A vector as the row that stands before a matrix: of ``A.T v`` that is ``v^T A``."""
-    x = seen(x)
-    if x.op.name == "contract" and contraction(x).style == "matmul":
-        (a, _), (b, turned) = contraction(x).operands
-        if a.ndim == 1 and b.ndim == 2:
-            plain = [*_transposed(a), " ", *(_transposed(b) if turned else [signed(b, PRODUCT + 1)])]
-            return [Alternative(x, _transposed(x), plain)]
-    return _transposed(x)
-
-
-def _contract(e: Expr) -> Layout:
-    reading = contraction(e)
-    (a, a_turned), (b, b_turned) = reading.operands
-    if reading.style == "outer":
-        return PRODUCT, [(a, PRODUCT + 1), " ", *_transposed(b)]
-    if reading.style == "sum":
-        a, b = map(seen, (a, b))
-        product = intern_node(OPS["mul"], (a, b), {}, a.shape, "real")
-        axes = [int(k) for k in reading.detail.split(",")] if reading.detail else range(a.ndim)
-        return _big(r"\sum", product, axes)
-    if reading.style == "einsum":
-        return _einsum(reading.detail, a, b)
-    if a.ndim == 1 and b.ndim == 1:
-        return PRODUCT, [*_row(a), " ", signed(b, PRODUCT + 1)]
-    if a.ndim == 1 and b.ndim == 2:  # a vector is a column: v @ A is Aᵀ v
-        return PRODUCT, [*([(b, PRODUCT + 1)] if b_turned else _transposed(b)), " ", signed(a, PRODUCT + 1)]
-    a, b = _column(a), _column(b)
-    pieces: list[Piece] = _transposed(a) if a_turned else [(a, PRODUCT if a.op.name == "contract" else PRODUCT + 1)]
-    return PRODUCT, [*pieces, " ", *(_transposed(b) if b_turned else [signed(b, PRODUCT + 1)])]
-
-
-def _einsum(spec: str, a: Expr, b: Expr) -> Layout:
-    inputs, output = spec.split("->")
-    left, right_ = inputs.split(",")
-    over = "".join(c for c in dict.fromkeys(left + right_) if c not in output)
-    factors: list[Piece] = [*_subscripted(a), f"_{{{left}}} " if left else " ", *_subscripted(b), f"_{{{right_}}}" if right_ else ""]
-    return (BIG, [rf"\sum_{{{over}}} ", *factors]) if over else (PRODUCT, factors)
+    return CALL, [latex_name(e.name, bold=is_matrix(e))]
 
 
 # --- reductions ------------------------------------------------------------------------------------------
-
-
-def _big(sign: str, x: Expr, axes: Sequence[int], outer: Sequence[str] = ()) -> Layout:
-    letters, term = summed(x, axes, outer)
-    return BIG, [f"{sign}_{{{_joined(letters)}}} ", (term, BIG)]
-
-
-def _joined(index: Sequence[str]) -> str:
-    return ("," if any(i == ALL or len(i) > 1 for i in index) else "").join(index)
 
 
 def _axes(e: Expr) -> tuple[int, ...]:
@@ -356,33 +85,29 @@ def _reduction(sign: str, big: bool = False) -> Callable[..., Layout]:
             return call(sign, x)
         if x.op.name == "diagonal" and x.ndim == 1 and sign == r"\sum":
             return call("tr", *x.args)
-        if sign == r"\sum" and not outer and len(_axes(e)) == x.ndim and _is_square(x):
+        if sign == r"\sum" and not outer and len(_axes(e)) == x.ndim and is_square(x):
             return POWER, [r"\left\lVert ", (x.args[0], ANY), rf" \right\rVert{'_{F}' if x.ndim == 2 else ''}^{{2}}"]
         letters, term = summed(x, _axes(e), outer)
         if big:
-            return BIG, [f"{sign}_{{{_joined(letters)}}} ", (term, BIG)]
-        return call(sign, term, below=_joined(letters))
+            return BIG, [f"{sign}_{{{joined(letters)}}} ", (term, BIG)]
+        return call(sign, term, below=joined(letters))
 
     return layout
 
 
-def _is_square(e: Expr) -> bool:
-    return e.ndim <= 2 and (e.op.name == "square" or (e.op.name == "pow" and is_number(e.args[1], 2)))
-
-
 def _mean(e: Expr, outer: Sequence[str] = ()) -> Layout:
-    if not _is_whole(e):
+    if not is_whole(e):
         return _reduction("mean")(e, outer)
     (x,) = map(seen, e.args)
     count = shape_latex([dims.total(x.shape)])
     letters, term = summed(x, _axes(e), outer)
-    return BIG, [rf"\frac{{1}}{{{count}}} \sum_{{{_joined(letters)}}} ", (term, BIG)]
+    return BIG, [rf"\frac{{1}}{{{count}}} \sum_{{{joined(letters)}}} ", (term, BIG)]
 
 
 def _logsumexp(e: Expr, outer: Sequence[str] = ()) -> Layout:
     (x,) = map(seen, e.args)
     letters, term = summed(x, _axes(e), outer)
-    return BIG, [rf"\log \sum_{{{_joined(letters)}}} e^{{", (term, ANY), "}"]
+    return BIG, [rf"\log \sum_{{{joined(letters)}}} e^{{", (term, ANY), "}"]
 
 
 def _along_axis(name: str) -> Callable[[Expr], Layout]:
@@ -402,7 +127,7 @@ def _norm(e: Expr) -> Layout:
 def _transpose(e: Expr) -> Layout:
     axes = counted(e.params["axes"], e.ndim)
     if axes == list(range(e.ndim))[::-1]:
-        return POSTFIX, _transposed(e.args[0])
+        return POSTFIX, transposed(e.args[0])
     return call("transpose", e.args[0], below=",".join(map(str, axes)))
 
 
@@ -421,20 +146,15 @@ def _reshape(e: Expr) -> Layout:
     return call("reshape", x, below=shape_latex(e.shape))
 
 
-def _subscripted(x: Expr) -> list[Piece]:
-    bare = seen(x).op.name == "symbol" and "_" not in latex_name(seen(x).name, bold=_is_matrix(x))
-    return [(x, POSTFIX)] if bare else ["{", (x, POSTFIX), "}"]
-
-
 def _indexed(x: Expr, index: Sequence[str]) -> Layout:
     written = [i.replace("None", r"\ast") for i in index]
-    return POSTFIX, [*_subscripted(x), f"_{{{','.join(written)}}}"]
+    return POSTFIX, [*subscripted(x), f"_{{{','.join(written)}}}"]
 
 
 def _at(e: Expr) -> Layout:
     """An index below a sum: at the operands where that reads well, behind the name of a part that has one."""
     x, index = seen(e.args[0]), e.params["index"]
-    outside: list[Piece] = [*_subscripted(x), f"_{{{_joined(index)}}}"]
+    outside: list[Piece] = [*subscripted(x), f"_{{{joined(index)}}}"]
     if x.op.name in _WITH_INDEX:
         left = index
         if x.params.get("keepdims"):
@@ -452,7 +172,7 @@ def _at(e: Expr) -> Layout:
 
 def _gather(e: Expr) -> Layout:
     x, *indices = e.args
-    pieces: list[Piece] = [*_subscripted(x), "_{" + ":," * min(counted(e.params["axes"], x.ndim))]
+    pieces: list[Piece] = [*subscripted(x), "_{" + ":," * min(counted(e.params["axes"], x.ndim))]
     for i, index in enumerate(indices):
         pieces += [",", (index, ANY)] if i else [(index, ANY)]
     return POSTFIX, [*pieces, "}"]
@@ -476,7 +196,7 @@ def _concatenate(e: Expr) -> Layout:
         part: list[Piece] = [(p, ANY)]
         if stacked:
             inner = seen(p.args[0])
-            part = [*_transposed(inner)] if axis == 0 and inner.ndim == 1 else [(inner, ANY)]
+            part = [*transposed(inner)] if axis == 0 and inner.ndim == 1 else [(inner, ANY)]
         pieces += [sign, *part] if i else part
     return CALL, [*pieces, r" \end{bmatrix}"]
 
@@ -555,60 +275,60 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "size":          _size,
     "arange":        lambda e: (CALL, [rf"\left(0, \ldots, {dims.subtract(e.shape[0], 1)}\right)"]),
     "eye":           lambda e: (CALL, [rf"I_{{{e.shape[0]}}}" if e.shape[0] == e.shape[1] else rf"I_{{{shape_latex(e.shape)}}}"]),
-    "neg":           _neg,
-    "add":           _sum_of("+"),
-    "sub":           _sum_of("-"),
-    "mul":           _mul,
-    "div":           _div,
+    "neg":           negative,
+    "add":           sum_of("+"),
+    "sub":           sum_of("-"),
+    "mul":           product,
+    "div":           quotient,
     "floordiv":      lambda e: (CALL, [r"\left\lfloor \frac{", (e.args[0], ANY), "}{", (e.args[1], ANY), r"} \right\rfloor"]),
-    "mod":           _infix(r"\bmod", PRODUCT, PRODUCT + 1),
-    "pow":           _pow,
-    "less":          _infix("<", COMPARISON, COMPARISON + 1),
-    "less_equal":    _infix(r"\le", COMPARISON, COMPARISON + 1),
-    "greater":       _infix(">", COMPARISON, COMPARISON + 1),
-    "greater_equal": _infix(r"\ge", COMPARISON, COMPARISON + 1),
-    "equal":         _infix("=", COMPARISON, COMPARISON + 1),
-    "not_equal":     _infix(r"\ne", COMPARISON, COMPARISON + 1),
-    "logical_and":   _infix(r"\wedge", LOGIC_AND, LOGIC_AND + 1),
-    "logical_or":    _infix(r"\vee", LOGIC_OR, LOGIC_OR + 1),
+    "mod":           infix(r"\bmod", PRODUCT, PRODUCT + 1),
+    "pow":           power,
+    "less":          infix("<", COMPARISON, COMPARISON + 1),
+    "less_equal":    infix(r"\le", COMPARISON, COMPARISON + 1),
+    "greater":       infix(">", COMPARISON, COMPARISON + 1),
+    "greater_equal": infix(r"\ge", COMPARISON, COMPARISON + 1),
+    "equal":         infix("=", COMPARISON, COMPARISON + 1),
+    "not_equal":     infix(r"\ne", COMPARISON, COMPARISON + 1),
+    "logical_and":   infix(r"\wedge", LOGIC_AND, LOGIC_AND + 1),
+    "logical_or":    infix(r"\vee", LOGIC_OR, LOGIC_OR + 1),
     "logical_not":   lambda e: (NEGATION, [r"\neg ", (e.args[0], NEGATION)]),
     "exp":           lambda e: (POWER, ["e^{", (e.args[0], ANY), "}"]),
     "sqrt":          _surrounded(r"\sqrt{", "}"),
-    "hypot":         lambda e: (CALL, [r"\sqrt{", *_squares(e), "}"]),
-    "square":        lambda e: (POWER, [*_raised(seen(e.args[0])), "^{2}"]),
+    "hypot":         lambda e: (CALL, [r"\sqrt{", *squares(e), "}"]),
+    "square":        lambda e: (POWER, [*raised(seen(e.args[0])), "^{2}"]),
     "abs":           _surrounded(r"\left|", r"\right|"),
     "floor":         _surrounded(r"\left\lfloor ", r" \right\rfloor"),
     "ceil":          _surrounded(r"\left\lceil ", r" \right\rceil"),
-    "sin":           _function(r"\sin"),
-    "cos":           _function(r"\cos"),
-    "tan":           _function(r"\tan"),
-    "asin":          _function(r"\arcsin"),
-    "acos":          _function(r"\arccos"),
-    "atan":          _function(r"\arctan"),
-    "sinh":          _function(r"\sinh"),
-    "cosh":          _function(r"\cosh"),
-    "tanh":          _function(r"\tanh"),
-    "asinh":         _function("arsinh"),
-    "acosh":         _function("arcosh"),
-    "atanh":         _function("artanh"),
-    "log":           _function(r"\log"),
-    "relu":          _function("ReLU"),
-    "gelu":          _function("GELU"),
-    "silu":          _function("SiLU"),
+    "sin":           function(r"\sin"),
+    "cos":           function(r"\cos"),
+    "tan":           function(r"\tan"),
+    "asin":          function(r"\arcsin"),
+    "acos":          function(r"\arccos"),
+    "atan":          function(r"\arctan"),
+    "sinh":          function(r"\sinh"),
+    "cosh":          function(r"\cosh"),
+    "tanh":          function(r"\tanh"),
+    "asinh":         function("arsinh"),
+    "acosh":         function("arcosh"),
+    "atanh":         function("artanh"),
+    "log":           function(r"\log"),
+    "relu":          function("ReLU"),
+    "gelu":          function("GELU"),
+    "silu":          function("SiLU"),
     "elu":           lambda e: call("ELU", *e.args, below=latex_number(e.params["alpha"]) if e.params["alpha"] != 1 else ""),
     "leaky_relu":    lambda e: call("LeakyReLU", *e.args, below=latex_number(e.params["slope"])),
     "log_sigmoid":   lambda e: (PRODUCT, [r"\log \sigma\left(", (e.args[0], ANY), r"\right)"]),
     "log_softmax":   lambda e: (PRODUCT, [r"\log ", *_along_axis("softmax")(e)[1]]),
     "softmax":       _along_axis("softmax"),
     "lgamma":        lambda e: (PRODUCT, [r"\log \Gamma\left(", (e.args[0], ANY), r"\right)"]),
-    "digamma":       _function(r"\psi"),
+    "digamma":       function(r"\psi"),
     "polygamma":     lambda e: (CALL, [rf"\psi^{{({e.params['order']})}}\left(", (e.args[0], ANY), r"\right)"]),
-    "maximum":       _function(r"\max"),
-    "minimum":       _function(r"\min"),
+    "maximum":       function(r"\max"),
+    "minimum":       function(r"\min"),
     "where":         _where,
-    "contract":      _contract,
-    "inv":           lambda e: (POWER, _inverse(e.args[0])),
-    "solve":         lambda e: (PRODUCT, [*_inverse(e.args[0]), " ", signed(e.args[1], PRODUCT)]),
+    "contract":      contracted,
+    "inv":           lambda e: (POWER, inverse(e.args[0])),
+    "solve":         lambda e: (PRODUCT, [*inverse(e.args[0]), " ", signed(e.args[1], PRODUCT)]),
     "sum":           _reduction(r"\sum", big=True),
     "prod":          _reduction(r"\prod", big=True),
     "max":           _reduction(r"\max"),
@@ -626,7 +346,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "pad":           _pad,
     "concatenate":   _concatenate,
     "gather":        _gather,
-    "stop_gradient": _function("stop"),
+    "stop_gradient": function("stop"),
 }  # fmt: skip
 
 _WITH_INDEX: dict[str, Callable[[Expr, Sequence[str]], Layout]] = {
