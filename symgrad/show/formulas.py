@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from symgrad.expr import Expr
+from symgrad.show.large import counted_operations, is_large, shown_lines
 from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name, part_name
 from symgrad.show.layout import Layout, Script
-from symgrad.show.text import counted_operations, is_large, shown_lines, text_layout
+from symgrad.show.text import text_layout
 from symgrad.show.wrap import coloured, terminal_width, wrapped
 
 __all__ = ["Formulas"]

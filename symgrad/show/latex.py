@@ -21,10 +21,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from symgrad.expr import METHODS, Expr
+from symgrad.show.large import is_large
 from symgrad.show.latex_nodes import latex_layout
 from symgrad.show.latex_words import latex_name
 from symgrad.show.layout import Script
-from symgrad.show.text import is_large, text_layout
+from symgrad.show.text import text_layout
 
 __all__ = ["BRACKETS", "aligned", "latex", "latex_layout", "latex_name", "part_name", "tight"]
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from symgrad import dims
-from symgrad.expr import METHODS, Expr, topological
+from symgrad.expr import METHODS, Expr
 from symgrad.show.constants import known
+from symgrad.show.large import HUGE, LARGE, counted_operations, operations_of, shown_lines
 from symgrad.show.layout import (
     ANY,
     ATOM,
@@ -42,9 +42,8 @@ from symgrad.show.layout import (
     leads_negative,
     signed,
 )
-from symgrad.show.wrap import shortened, terminal_width, wrapped
 
-__all__ = ["counted_operations", "is_large", "number", "shown_lines", "text", "text_layout"]
+__all__ = ["number", "text", "text_layout"]
 
 ARRAY_SHOWN = 16  # elements of a constant array that are written out
 
@@ -63,36 +62,10 @@ def text(expr: Expr, check: bool = True) -> str:
 
 def _repr(expr: Expr) -> str:
     """What a session shows: lines of the terminal's width; of a large formula how much there is, its beginning and its end."""
-    operations = sum(bool(n.args) for n in topological(expr))
+    operations = operations_of([expr])
     if operations > HUGE:
         return f"{counted_operations([expr])}; print(…) shows all"
     return shown_lines(text(expr, check=False).split("\n"), counted_operations([expr]) if operations > LARGE else "")
-
-
-def shown_lines(lines: list[str], counts: str) -> str:
-    """Lines as a session shows them; with ``counts``, of a large formula, these and the lines' beginning and end."""
-    width = terminal_width() or (WIDE if counts else None)
-    pieces = [piece for line in lines for piece in wrapped(line, width).split("\n")]
-    return "\n".join([counts, *shortened(pieces, "print(…) shows all")] if counts else pieces)
-
-
-WIDE = 100  # columns of a large formula where there is no terminal
-LARGE = 200  # operations, from which on a notebook shows text with counts instead of LaTeX
-HUGE = 20_000  # operations, from which on a session shows the counts alone
-_SHOWN = 4  # kinds of operations that are counted
-
-
-def is_large(roots: Sequence[Expr]) -> bool:
-    """Whether there are more operations than a reader takes in."""
-    return sum(bool(n.args) for n in topological(*roots)) > LARGE
-
-
-def counted_operations(roots: Sequence[Expr]) -> str:
-    """``# 1,234 operations: 600 mul, 500 add, 100 tanh, 34 others``"""
-    names = Counter(n.op.name for n in topological(*roots) if n.args and n.op.name != "named")
-    common = [f"{count:,} {name}" for name, count in names.most_common(_SHOWN)]
-    others = names.total() - sum(count for _, count in names.most_common(_SHOWN))
-    return f"# {names.total():,} operations: {', '.join([*common, f'{others:,} others'] if others else common)}"
 
 
 METHODS["str"] = text
