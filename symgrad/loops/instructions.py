@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from symgrad.ops.elementwise_activations import evaluate_gelu, evaluate_silu
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -21,6 +23,14 @@ class Instruction:
     kind: str
     evaluate: Callable[..., Any]
     cost: float = 1.0
+
+
+def _gelu(x: Any) -> Any:
+    return evaluate_gelu(x, approximate=False)
+
+
+def _gelu_tanh(x: Any) -> Any:
+    return evaluate_gelu(x, approximate=True)
 
 
 def _special(name: str) -> Callable[..., Any]:
@@ -110,6 +120,9 @@ INSTRUCTIONS: dict[str, Instruction] = _table(
     ("acosh",         1, "real",    np.arccosh,               25.0),
     ("atanh",         1, "real",    np.arctanh,               25.0),
     ("sigmoid",       1, "real",    _special("expit"),        20.0),
+    ("silu",          1, "real",    evaluate_silu,                21.0),
+    ("gelu",          1, "real",    _gelu,                    35.0),
+    ("gelu_tanh",     1, "real",    _gelu_tanh,               28.0),  # gelu by its approximation
     ("erf",           1, "real",    _special("erf"),          25.0),
     ("erfc",          1, "real",    _special("erfc"),         25.0),
     ("lgamma",        1, "real",    _special("gammaln"),      60.0),

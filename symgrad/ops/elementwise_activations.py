@@ -15,7 +15,7 @@ from symgrad.expr import Array, Expr, ExprLike, Op, apply, promoted, real, regis
 from symgrad.ops.elementwise import ANY, abs, counting, isfinite, unary, where
 from symgrad.ops.elementwise_functions import erfc, exp
 
-__all__ = ["elu", "gelu", "leaky_relu", "log_sigmoid", "relu", "sigmoid", "silu", "softplus"]
+__all__ = ["elu", "evaluate_gelu", "evaluate_silu", "gelu", "leaky_relu", "log_sigmoid", "relu", "sigmoid", "silu", "softplus"]
 
 
 # --- the logistic family ---------------------------------------------------------------------------
@@ -35,13 +35,10 @@ def _lower_log_sigmoid(b: Any, x: Any) -> Any:
     return b.sub(b.minimum(x, 0.0), b.log1p(b.exp(b.neg(b.abs(x)))))
 
 
-def _times(x: Array, share: Array) -> Any:
-    """``x*share`` with the limit 0 at -inf, where the share is 0."""
-    return np.where(x == -inf, 0.0, x * share)
-
-
-def _lower_times(b: Any, x: Any, share: Any) -> Any:
-    return b.select(b.equal(x, -inf), 0.0, b.mul(x, share))
+def evaluate_silu(x: Array) -> Any:
+    """Through exp(-|x|/2), which x multiplies before it is too small; the limit at -inf is 0."""
+    root = np.exp(-0.5 * np.abs(x))
+    return np.where(x == -inf, 0.0, np.where(x < 0, x * root, x) / (1 + root * root) * np.where(x < 0, root, 1))
 
 
 sigmoid = unary("sigmoid", "1/(1 + exp(-x))", lambda g, y, x: g * y * (1 - y), _sigmoid,
@@ -52,7 +49,7 @@ log_sigmoid = unary("log_sigmoid", "log(sigmoid(x))", lambda g, y, x: g * sigmoi
                     lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))), lower=_lower_log_sigmoid,
                     latex=r"\log\sigma\left({0}\right)", cost=37.0)
 silu = unary("silu", "x*sigmoid(x), also called swish", lambda g, y, x: g * (sigmoid(x) + where(isfinite(x), y * sigmoid(-x), 0)),
-             lambda x: _times(x, _sigmoid(x)), lower=lambda b, x: _lower_times(b, x, b.sigmoid(x)), cost=21.0)
+             evaluate_silu, cost=21.0)
 
 
 # --- rectifiers ------------------------------------------------------------------------------------
@@ -144,8 +141,8 @@ def elu(x: ExprLike, alpha: float = 1.0) -> Expr:
 #   exact         x*Phi(x),           Phi(x) = erfc(-x/sqrt(2))/2
 #   approximate   x*sigmoid(v(x)),    v(x) = 2*sqrt(2/pi)*(x + 0.044715*x**3)
 # Both are relu(x) - a*T(a) with a = |x| and the tail T(a), exp(-a**2/2)*(…) or 1/(1 + exp(v(a))). An exponent rounded
-# to e off by d costs d*e ulp (50 at x = -10), so exponents are formed as s + error, from a rounded to the grid 1/64,
-# on which squares and cubes are exact, and exp(s + error) = exp(s)*(1 + error).
+# to e off by d costs d*e ulp (50 at x = -10), so exponents are formed as a sum, from a rounded to the grid 1/64,
+# on which squares and cubes are exact, and exp(s + error) = exp(s)*exp(error).
 
 _ROOT_HALF = 1 / root(2)
 _DENSITY = 1 / root(2 * pi)
@@ -154,18 +151,9 @@ _CUBIC = _LINEAR * 0.044715
 _FLAT = 40.0  # both tails are 0 beyond
 _LINEAR_PARTS = (1.5957691216026433, 3.0874305383944692e-12)  # a multiple of 2**-36 and the rest
 _CUBIC_PARTS = (0.07135480642318726, 9.849412992916964e-09)  # a multiple of 2**-24 and the rest
-# (1 + 2*t)*exp(t**2)*erfc(t) as a polynomial in q = (t - 4)/(t + 4), 0 <= t <= 30, constant term first; relative error
-# 2e-17. Interpolated at Chebyshev nodes with mpmath; the form: Shepherd and Laframboise, Math. Comp. 36 (1981), 249.
-_SCALED_ERFC = (
-    1.2329951186255526, -0.139621116840563, 0.01537965210261931, 0.06809705425474782, -0.10103906603626808, 0.0937328349964957,
-    -0.06633036581345787, 0.037167515566069904, -0.01619773403657282, 0.0050319697359656945, -0.0007577734924792637, -0.000199255468993284,
-    0.0001506228552205431, -2.4403053697119396e-05, -1.1226291628819081e-05, 5.717083748986082e-06, 3.034883640873139e-07,
-    -8.333331760978054e-07, 6.122889459013585e-08, 1.1340009883596693e-07, -7.583958729597226e-09, -1.285320149616001e-08,
-    -1.5587894771775749e-09,
-)  # fmt: skip
 
 
-def _evaluate_gelu(x: Array, approximate: bool) -> Any:
+def evaluate_gelu(x: Array, approximate: bool) -> Any:
     from scipy import special
 
     x = np.asarray(x, dtype=np.float64)
@@ -189,43 +177,13 @@ def _gelu_rule(g: Expr, y: Expr, x: Expr, approximate: bool) -> tuple[Expr]:
 
 
 def _lower_gelu(b: Any, x: Any, approximate: bool) -> Any:
-    a = b.minimum(b.abs(x), _FLAT)
-    h = b.mul(b.round(b.mul(a, 64.0)), 1 / 64)
-    tail = (_lower_logistic_tail if approximate else _lower_normal_tail)(b, a, h)
-    return b.sub(b.select(b.less(x, 0.0), 0.0, x), tail)
-
-
-def _lower_exp_of_negative(b: Any, high: Any, low: Any) -> Any:
-    """``exp(-(high + low))``, the rounding error of the sum made good."""
-    s = b.add(high, low)
-    error = b.add(b.sub(high, s), low)
-    e = b.exp(b.neg(s))
-    return b.sub(e, b.mul(e, error))
-
-
-def _lower_normal_tail(b: Any, a: Any, h: Any) -> Any:
-    t = b.mul(a, _ROOT_HALF)
-    q = b.div(b.sub(t, 4.0), b.add(t, 4.0))
-    p: Any = _SCALED_ERFC[-1]
-    for coefficient in _SCALED_ERFC[-2::-1]:
-        p = b.fma(p, q, coefficient)
-    e = _lower_exp_of_negative(b, b.mul(b.mul(h, h), 0.5), b.mul(b.mul(b.sub(a, h), b.add(a, h)), 0.5))
-    return b.mul(b.div(b.mul(b.mul(a, 0.5), p), b.fma(t, 2.0, 1.0)), e)
-
-
-def _lower_logistic_tail(b: Any, a: Any, h: Any) -> Any:
-    (l1, l2), (c1, c2) = _LINEAR_PARTS, _CUBIC_PARTS
-    cube = b.mul(b.mul(h, h), h)
-    slope = b.fma(b.fma(a, b.add(a, h), b.mul(h, h)), _CUBIC, _LINEAR)
-    low = b.add(b.fma(h, l2, b.mul(cube, c2)), b.mul(b.sub(a, h), slope))
-    e = _lower_exp_of_negative(b, b.fma(h, l1, b.mul(cube, c1)), low)
-    return b.mul(a, b.div(e, b.add(e, 1.0)))
+    return b.gelu_tanh(x) if approximate else b.gelu(x)
 
 
 GELU = register(
     Op(
         name="gelu", doc="x times the normal distribution function", kind=real,
-        derivative=_gelu_rule, evaluate=_evaluate_gelu, lower=_lower_gelu,
+        derivative=_gelu_rule, evaluate=evaluate_gelu, lower=_lower_gelu,
         text=lambda strings, params: f"gelu({strings[0]}{', approximate=True' if params['approximate'] else ''})",
         latex=lambda strings, params: rf"\operatorname{{gelu}}{'_{tanh}' if params['approximate'] else ''}\left({strings[0]}\right)",
         domain=(ANY,), samples=tuple((x, {"approximate": a}) for x in (-1.5, 0.25, 2.0) for a in (False, True)), cost=60.0,

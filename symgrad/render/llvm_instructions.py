@@ -378,8 +378,8 @@ def _constant(e: Body, s: Let) -> str:
 # --- math functions ---
 
 FUNCTIONS = frozenset((
-    "exp log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh sigmoid erf erfc lgamma digamma polygamma"
-    " pow hypot"
+    "exp log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh sigmoid silu gelu gelu_tanh erf erfc lgamma"
+    " digamma polygamma pow hypot"
 ).split())
 
 

@@ -46,7 +46,8 @@ WIDEST = 88  # characters of an expression, then it gets a line of its own
 WIDEST_CODE, WIDEST_NOTE = 56, 60  # characters of a line before its note, and of a formula in a note
 FREE = frozenset("to_real to_integer to_boolean splat extract interleave iota index read constant".split())  # no operations of the formula
 RESERVED = frozenset(
-    "abs bool convert digamma float floor_divide int math matrix max min njit np numba polygamma put_matrix range remainder sigmoid".split()
+    "abs bool convert digamma float floor_divide gelu gelu_tanh int math matrix max min njit np numba polygamma put_matrix range".split()
+    + "remainder sigmoid silu".split()
     + "TypeError ValueError IndexError".split()
 )
 
@@ -644,6 +645,7 @@ EXPRESSIONS: dict[str, Writer] = {
     "to_boolean": lambda e, s, args: Text(f"{args[0].inside(XOR)} != 0", COMPARE),
     "bitand": _infix("&", BITAND), "bitxor": _infix("^", XOR), "shift_left": _infix("<<", SHIFT), "shift_right": _shift_right,
     "powi": _powi, "polygamma": _polygamma, "digamma": _helper("digamma"), "sigmoid": _helper("sigmoid"),
+    "silu": _helper("silu"), "gelu": _helper("gelu"), "gelu_tanh": _helper("gelu_tanh"),
     **{name: _call(f"math.{name}") for name in _MATH},
     "splat": _same, "extract": _same, "reduce_add": _same, "reduce_add_each": _same, "interleave": _same, "reduce_mul": _same,
     "reduce_maximum": _same, "reduce_minimum": _same,

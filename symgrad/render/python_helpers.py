@@ -40,6 +40,42 @@ def sigmoid(x):
     e = math.exp(-abs(x))
     return (1.0 if x >= 0.0 else e) / (1.0 + e)
 ''',
+    "silu": '''
+@njit(error_model="numpy")
+def silu(x):
+    """x/(1 + exp(-x)), without overflow."""
+    if x == -math.inf:
+        return 0.0
+    e = math.exp(-abs(x))
+    return x * (1.0 if x >= 0.0 else e) / (1.0 + e)
+''',
+    "gelu": '''
+@njit(error_model="numpy")
+def gelu(x):
+    """x*erfc(-x/sqrt(2))/2; what rounding takes from the argument, which erfc would magnify, comes in by the slope of its logarithm."""
+    if abs(x) > 40.0:
+        return x if x > 0.0 else 0.0
+    u = -0.7071067811865476 * x
+    high = np.rint(1048576.0 * x) / 1048576.0
+    rest = x - high
+    low = ((-u - 0.7071067690849304 * high) - 1.210161710447897e-08 * high) - 0.7071067811865476 * rest
+    slope = u + math.sqrt(u * u + 1.2732395447351628) if u > 0.0 else 1.1283791670955126 * math.exp(-u * u)
+    return 0.5 * x * math.erfc(u) * (1.0 - low * slope)
+''',
+    "gelu_tanh": '''
+@njit(error_model="numpy")
+def gelu_tanh(x):
+    """x*sigmoid(2*sqrt(2/pi)*(x + 0.044715*x**3)); the exponent from abs(x) to a 64th, whose powers are exact, and the rest."""
+    if abs(x) > 40.0:
+        return x if x > 0.0 else 0.0
+    a = abs(x)
+    h = np.rint(64.0 * a) / 64.0
+    rest = 3.0874305383944692e-12 * h + 9.849412992916964e-09 * h**3 + (a - h) * (
+        1.5957691216057308 + 0.07135481627260025 * (a * a + a * h + h * h)
+    )
+    e = math.exp(-(1.5957691216026433 * h + 0.07135480642318726 * h**3)) * math.exp(-rest)
+    return (x if x > 0.0 else 0.0) - a * e / (1.0 + e)
+''',
     "digamma": '''
 @njit(error_model="numpy")
 def digamma(x):

@@ -26,7 +26,7 @@ from symgrad.render.vector_math.lanes import (
     select,
 )
 
-__all__ = ["erf", "erfc"]
+__all__ = ["TAIL", "careful_tail", "erf", "erfc", "erfc_near"]
 
 # erf(x)/x - 1 in x**2, x up to 1, weight x/erf(x): 2**-62.7 and 2**-29.6
 ERF = {
@@ -48,15 +48,17 @@ ERFCX = {
             -0.004003696074655995, 0.004380826954942914, 0.0005448244384118824, -0.0007479815064541554),
 }
 TAIL = 0.79  # from where on erfc is exp(-a**2)*Q(t)/(a + 1/2): before, 1 - erf loses little
-TOP = {DOUBLE: 27.3, FLOAT: 10.1}  # erfc is below half the smallest number from there on
+TOP = {DOUBLE: 27.3, FLOAT: 10.2}  # erfc, also times a few, is below half the smallest number from there on
 
 
-def _tail_parts(a: Lanes) -> tuple[Lanes, Lanes, tuple[Lanes, Lanes], Whole]:
-    """(a, r, Q, n) with a clamped to where erfc is not 0 yet, exp(-a**2) = 2**n * exp(r), and Q(t) as a sum."""
+def _tail_parts(a: Lanes, low: Lanes | None = None) -> tuple[Lanes, Lanes, tuple[Lanes, Lanes], Whole]:
+    """(a, r, Q, n) with a clamped to where erfc is not 0 yet, exp(-(a + low)**2) = 2**n * exp(r), and Q(t) as a sum."""
     a = clamp(a, high=TOP[a.format])
     centre, first, *others = CENTRE[a.format], *ERFCX[a.format]
     t = (a - centre) / (a + centre)
     square, error = exact_product(a, a)
+    if low is not None:
+        error = fma(a + a, low, error)
     n, r = reduce_by_ln2(-square)
     return a, r - error, fast_two_sum(a.like(first), t * polynomial(t, others)), n
 
@@ -69,24 +71,33 @@ def erf(x: Lanes) -> Lanes:
     return copysign(select(a < 1.0, near, 1.0 - tail), x)
 
 
-def _careful_tail(a: Lanes) -> Lanes:
-    """erfc(a) for a from TAIL on: exp, Q and the quotient with their rounding errors."""
-    a, r, (q, q_low), n = _tail_parts(a)
+def careful_tail(a: Lanes, low: Lanes | None = None) -> tuple[Lanes, Whole]:
+    """(y, n) with erfc(a + low) = y * 2**n for a from TAIL on: exp, Q and the quotient with their rounding errors."""
+    a, r, (q, q_low), n = _tail_parts(a, low)
     p, p_low = fast_two_sum(a.like(1.0), r)
     p_low = fma(r * r, polynomial(r, EXP[a.format]), p_low)
     bottom = a + 0.5
     bottom_low = a - (bottom - 0.5)
+    if low is not None:
+        bottom_low = bottom_low + low
     inverse = 1.0 / bottom
     top, top_low = exact_product(p, q)
     y = top * inverse
     product, error = exact_product(y, bottom)
     rest = (top - product - error) + fma(p, q_low, fma(p_low, q, top_low)) - y * bottom_low
-    return scale_by_power(fma(rest, inverse, y), n)
+    return fma(rest, inverse, y), n
+
+
+def erfc_near(x: Lanes, x_low: Lanes | None = None) -> Lanes:
+    """erfc(x + x_low) for abs(x) up to TAIL; its slope is 1.128*exp(-x**2), a line in x**2 to a twentieth."""
+    z = x * x
+    high, low = fast_two_sum(x.like(1.0), -x)
+    if x_low is not None:
+        low = fma(-x_low, fma(z, -0.84, 1.128), low)
+    return high + fma(-x, polynomial(z, ERF[x.format]), low)
 
 
 def erfc(x: Lanes) -> Lanes:
     a = absolute(x)
-    high, low = fast_two_sum(x.like(1.0), -x)
-    near = high + fma(-x, polynomial(x * x, ERF[x.format]), low)
-    tail = _careful_tail(a)
-    return select(a < TAIL, near, select(x < 0.0, 2.0 - tail, tail))
+    tail = scale_by_power(*careful_tail(a))
+    return select(a < TAIL, erfc_near(x), select(x < 0.0, 2.0 - tail, tail))

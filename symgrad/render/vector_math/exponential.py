@@ -124,21 +124,25 @@ def _roots_less_index(form: Format, bits: int, shift: int) -> tuple[float, ...]:
     return tuple(struct.unpack(real, struct.pack(whole, p))[0] for p in patterns)
 
 
-def exp_less_scale(x: Lanes, shift: int = 0, far: bool = False) -> tuple[Lanes, Lanes]:
+def exp_less_scale(x: Lanes, shift: int = 0, far: bool = False, low: Lanes | None = None) -> tuple[Lanes, Lanes]:
     """(scale, q) with exp(x) * 2**shift = scale * (1 + q), to a quarter of the last bit up to abs(x) = 50 or so (``far``: wherever the
-    scale is a normal number), and scale + 2**shift exact up to 2**50 (float: 2**20) times 2**shift."""
+    scale is a normal number), and scale + 2**shift exact up to 2**50 (float: 2**20) times 2**shift. ``far`` may have a ``low``:
+    exp(x + low), ``low`` below the last bit of x."""
     form = x.format
     if not avx512.available(x):
         n, split = nearest(x, LOG2_E), (LN2_FUSED if x.target.fused else LN2)[form]
         exact = fma(n.number, -split.high, x)  # nothing is rounded: the first bits cancel
         r = exact if x.target.fused and not far else fma(n.number, -split.low, exact)
-        return power_of_two(n.bits + shift), exact + fma(n.number, -split.low, r * r * polynomial(r, EXP[form]))
+        if low is not None:
+            r = r + low
+        rest = r * r * polynomial(r, EXP[form])
+        return power_of_two(n.bits + shift), exact + fma(n.number, -split.low, rest if low is None else rest + low)
     n = nearest(x, LOG2_E, 1 / avx512.TABLE)
     bits = form.mantissa - 1
     r = fma(n.number, -LN2_FUSED[form].high, x)
     rest = avx512.lookup(_roots(form, bits)[1], n.bits)
     if far:
-        r = fma(n.number, -LN2_FUSED[form].low, r)
+        r = fma(n.number, -LN2_FUSED[form].low, r if low is None else r + low)
     else:
         rest = fma(n.number, -LN2_FUSED[form].low, rest)  # beside r, not after it: sooner done
     scale = (avx512.lookup(_roots_less_index(form, bits, shift), n.bits).bits() + (n.bits << form.mantissa - 4)).real()

@@ -26,7 +26,7 @@ from symgrad.render.vector_math.lanes import (
     sqrt,
 )
 
-__all__ = ["acosh", "asinh", "atanh", "cosh", "sigmoid", "sinh", "tanh"]
+__all__ = ["acosh", "asinh", "atanh", "cosh", "scaled_sigmoid", "sigmoid", "sinh", "tanh"]
 
 NAN = float("nan")
 
@@ -55,20 +55,27 @@ def tanh(x: Lanes) -> Lanes:
 
 
 # Results are subnormal where exp(a) has long overflowed: it is carried over this power of two.
-SIGMOID_SHIFT = {DOUBLE: 64, FLOAT: 32}
-SIGMOID_TOP = {DOUBLE: 746.0, FLOAT: 104.0}  # the result is 0 from there on
+SIGMOID_SHIFT = {DOUBLE: 72, FLOAT: 32}
+SIGMOID_TOP = {DOUBLE: 755.0, FLOAT: 109.0}  # x*sigmoid(-x), too, is 0 from there on
 
 
 def sigmoid(x: Lanes) -> Lanes:
+    y, unit = scaled_sigmoid(x)
+    return select(x < 0.0, y * unit, 1.0 - y * unit)
+
+
+def scaled_sigmoid(x: Lanes, low: Lanes | None = None) -> tuple[Lanes, float]:
+    """(y, unit) with y*unit = sigmoid(-abs(x + low)), y a normal number; as for ``SIGMOID_TOP`` for what is larger than that."""
     shift = SIGMOID_SHIFT[x.format]
-    one = 0.5**shift
-    scale, q = exp_less_scale(clamp(absolute(x), high=SIGMOID_TOP[x.format]), -shift, far=True)
-    top, top_low = fast_two_sum(scale, x.like(one))
+    unit = 0.5**shift
+    if low is not None:
+        low = select(x < 0.0, -low, low)
+    scale, q = exp_less_scale(clamp(absolute(x), high=SIGMOID_TOP[x.format]), -shift, far=True, low=low)
+    top, top_low = fast_two_sum(scale, x.like(unit))
     bottom = fma(scale, q, top)
     bottom_low = fma(scale, q, top - bottom) + top_low
     y = 1.0 / bottom
-    y = fma(y, fma(-bottom_low, y, remainder(x.like(1.0), y, bottom)), y) * one
-    return select(x < 0.0, y, 1.0 - y)
+    return fma(y, fma(-bottom_low, y, remainder(x.like(1.0), y, bottom)), y), unit
 
 
 # Above it, expm1(a)/8 and exp(a)/8 would leave the range of powers of two, and sinh and cosh have long overflowed.
