@@ -62,6 +62,8 @@ k = sg.symbol("k", ("n",), integer=True)
         (lambda: x**1.5, "x^{3/2}"),
         (lambda: sg.exp(-(x**2)) / math.sqrt(2 * math.pi), r"\frac{e^{-x^{2}}}{\sqrt{2 \pi}}"),
         (lambda: y / sg.hypot(x, y) ** 2, r"\frac{y}{x^{2} + y^{2}}"),
+        (lambda: y / sg.hypot(x, y) / sg.hypot(x, y), r"\frac{y}{x^{2} + y^{2}}"),
+        (lambda: 2 * sg.where(x > 0, 1, 0) * y, r"2 \cdot \mathbf{1}\{x > 0\} y"),
         (lambda: sg.symbol("x", ("n", 3)) @ sg.symbol("W", (3, 2)), r"\mathbf{x} W"),
         (lambda: sg.stack([v, v]), r"\begin{bmatrix} v^{\top} \\ v^{\top} \end{bmatrix}"),
         (lambda: X[:, 0], "X_{:,0}"),

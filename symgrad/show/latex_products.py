@@ -99,7 +99,8 @@ def _sign(a: Expr, b: Expr) -> str:
         first = seen(first.args[0])
     if a.shape and b.shape:
         return r" \odot "
-    if _is_numeral(first) or (is_scalar_constant(last) and first.op.name == "div" and is_scalar_constant(first.args[0])):
+    after_number = is_scalar_constant(last) and (first.op.name == "where" or (first.op.name == "div" and is_scalar_constant(first.args[0])))
+    if after_number or _is_numeral(first):
         return r" \cdot "
     return r" \, " if _is_roman(last) or (_is_roman(first) and not is_scalar_constant(last)) else " "
 
@@ -197,7 +198,7 @@ def _factors(factors: Sequence[Expr]) -> list[Piece]:
             base, power = seen(f.args[0]), f.args[1].params["value"]
         powers[base] = powers.get(base, 0) + power
     written = [f if n == 1 else intern_node(OPS["pow"], (f, constant(n)), {}, f.shape, f.kind) for f, n in powers.items()]
-    pieces: list[Piece] = [(written[0], PRODUCT)]
+    pieces: list[Piece] = [(written[0], PRODUCT if len(written) > 1 else ANY)]
     for last, f in pairwise(written):
         pieces += [_sign(last, f), signed(f, PRODUCT if f.op.name == "mul" else PRODUCT + 1)]
     return pieces
