@@ -27,6 +27,7 @@ from symgrad.loops import (
     Let,
     Load,
     Loop,
+    Prefetch,
     Program,
     Register,
     Scatter,
@@ -277,6 +278,13 @@ def test_a_bound_size_is_never_larger() -> None:
         interpret(p, [np.zeros(1)], {"n": 1})
 
 
+def test_a_hint_may_point_behind_the_end() -> None:
+    p = program(Prefetch(X, at(100)), Prefetch(Y, at("n"), write=True), arguments=(X, Y))
+    verify(p)
+    assert interpret(p, [np.zeros(3), np.zeros(3)], {"n": 3}) == 0
+    assert [(b.name, mode) for s in p.body for b, mode in buffers(s)] == [("x", "r"), ("y", "r")]
+
+
 def test_copies_do_not_overlap() -> None:
     p = program(Copy(S, at(0), S, at(1), at(3)), arguments=(X,))
     with pytest.raises(IndexError, match="overlaps"):
@@ -316,6 +324,8 @@ def test_the_listing_shows_every_statement() -> None:
         b.emit(Copy(Y, at(1), S, at(), at(3)))
     b.scatter(Y, b.gather(K, b.constant(2)), b.read(total))
     b.emit(Gemm(at("n"), at(2), at(3), 1.0, ONE, True, ONE, False, 0.5, (Y, at(), at(2))))
+    b.prefetch(X, Index.of("n"))
+    b.prefetch(Y, 1, write=True)
     b.emit(BindSize("n", b.constant(1)))
     b.comment("the end")
     text = str(Program("p", (X, Y, K), (S,), ("n",), b.body, ("negative",)))
@@ -323,6 +333,6 @@ def test_the_listing_shows_every_statement() -> None:
         "program p(n)", "input x: real (n,)", "scratch s: real (8,)", "failure 1: negative", "define $total1: real = 0.0",
         "for %2 in range(n - 1, -1, -1):", "x[%2]", "%2*(n + 1) + 2", "fail 1 if", "fill y[0], n elements = 0.0", "else:",
         "copy y[1] = s[0], 3 elements", "gather k[", "scatter y[", "s[0] transposed (stride 2) @ s[0] (stride 2) + 0.5 * itself",
-        "size n =", "# the end",
+        "prefetch x[n]", "prefetch y[1] to write", "size n =", "# the end",
     ):  # fmt: skip
         assert part in text, part

@@ -29,6 +29,7 @@ from symgrad.loops.records import (
     Load,
     Loop,
     Operand,
+    Prefetch,
     Program,
     Register,
     Scatter,
@@ -40,6 +41,6 @@ from symgrad.loops.verify import verify
 
 __all__ = [
     "INSTRUCTIONS", "OF_REALS", "Assign", "BindSize", "Buffer", "Builder", "Comment", "Copy", "Define", "Fail", "Fill",
-    "Gather", "Gemm", "If", "Index", "Instruction", "Let", "Load", "Loop", "Operand", "Program", "Register", "Scatter",
+    "Gather", "Gemm", "If", "Index", "Instruction", "Let", "Load", "Loop", "Operand", "Prefetch", "Program", "Register", "Scatter",
     "Statement", "Store", "Value", "interpret", "kind_of", "render_text", "verify",
 ]

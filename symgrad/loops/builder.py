@@ -21,6 +21,7 @@ from symgrad.loops.records import (
     Load,
     Loop,
     Operand,
+    Prefetch,
     Register,
     Scatter,
     Statement,
@@ -211,6 +212,9 @@ class Builder:
 
     def emit(self, statement: Statement) -> None:
         self.body.append(statement)
+
+    def prefetch(self, buffer: Buffer, index: Index | Value | Dim, write: bool = False) -> None:
+        self.body.append(Prefetch(buffer, Index.of(index), write))
 
     def comment(self, text: str) -> None:
         self.body.append(Comment(text))

@@ -27,6 +27,7 @@ from symgrad.loops.records import (
     Load,
     Loop,
     Operand,
+    Prefetch,
     Program,
     Register,
     Scatter,
@@ -239,6 +240,9 @@ class _Machine:
             raise IndexError(f"loop program {self.program.name!r}: a copy from {s.source} to {s.target} overlaps")
         target[...] = source
 
+    def prefetch(self, s: Prefetch) -> None:
+        self.at(s.index)
+
     def fail(self, s: Fail) -> None:
         if np.any(self.get(s.condition)):
             raise _Failed(s.code)
@@ -257,5 +261,6 @@ class _Machine:
 _STEPS: dict[type, Any] = {
     Let: _Machine.let, Load: _Machine.load, Store: _Machine.store, Gather: _Machine.gather, Scatter: _Machine.scatter,
     Define: _Machine.assign, Assign: _Machine.assign, Loop: _Machine.loop, If: _Machine.branch, Gemm: _Machine.gemm,
-    Fill: _Machine.fill, Copy: _Machine.copy, Fail: _Machine.fail, BindSize: _Machine.bind, Comment: _Machine.comment,
+    Fill: _Machine.fill, Copy: _Machine.copy, Prefetch: _Machine.prefetch, Fail: _Machine.fail, BindSize: _Machine.bind,
+    Comment: _Machine.comment,
 }  # fmt: skip

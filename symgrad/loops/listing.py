@@ -22,6 +22,7 @@ from symgrad.loops.records import (
     Let,
     Load,
     Loop,
+    Prefetch,
     Program,
     Scatter,
     Statement,
@@ -104,6 +105,8 @@ def _line(statement: Statement) -> str:
             return f"fill {_at(buffer, start)}, {_index(count)} elements = {_operand(number)}"
         case Copy(target, target_start, source, source_start, count):
             return f"copy {_at(target, target_start)} = {_at(source, source_start)}, {_index(count)} elements"
+        case Prefetch(buffer, index, write):
+            return f"prefetch {_at(buffer, index)}{' to write' if write else ''}"
         case Fail(condition, code):
             return f"fail {code} if {_operand(condition)}"
         case BindSize(name, value):

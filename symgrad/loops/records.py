@@ -211,6 +211,15 @@ class Copy:
 
 
 @dataclass(frozen=True, eq=False)
+class Prefetch:
+    """A hint: the element will be read (or, ``write``, changed) soon. It may lie behind the buffer's end."""
+
+    buffer: Buffer
+    index: Index
+    write: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Fail:
     """Returns ``code`` (1-based, into ``Program.failures``) where the condition holds (in any lane)."""
 
@@ -231,7 +240,7 @@ class Comment:
     text: str
 
 
-Statement = Union[Let, Load, Store, Gather, Scatter, Define, Assign, Loop, If, Gemm, Fill, Copy, Fail, BindSize, Comment]
+Statement = Union[Let, Load, Store, Gather, Scatter, Define, Assign, Loop, If, Gemm, Fill, Copy, Prefetch, Fail, BindSize, Comment]
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from symgrad.loops.records import (
     Let,
     Load,
     Loop,
+    Prefetch,
     Program,
     Register,
     Scatter,
@@ -350,6 +351,9 @@ class _Verifier:
         for index, role in ((s.target_start, "the target's start"), (s.source_start, "the source's start"), (s.count, "the count")):
             self.index(index, role)
 
+    def prefetch(self, s: Prefetch) -> None:
+        self.index(s.index, "the index")
+
     def fail(self, s: Fail) -> None:
         self.use(s.condition, "boolean", None, "the condition")
         codes = len(self.program.failures)
@@ -370,5 +374,6 @@ _PLAIN = {name for name, rule in INSTRUCTIONS.items() if rule.kind in ("real", "
 _CHECKS: dict[type, Any] = {
     Let: _Verifier.let, Load: _Verifier.load, Store: _Verifier.store, Gather: _Verifier.gather, Scatter: _Verifier.scatter,
     Define: _Verifier.define, Assign: _Verifier.assign, Loop: _Verifier.loop, If: _Verifier.branch, Gemm: _Verifier.gemm,
-    Fill: _Verifier.fill, Copy: _Verifier.copy, Fail: _Verifier.fail, BindSize: _Verifier.bind, Comment: _Verifier.comment,
+    Fill: _Verifier.fill, Copy: _Verifier.copy, Prefetch: _Verifier.prefetch, Fail: _Verifier.fail, BindSize: _Verifier.bind,
+    Comment: _Verifier.comment,
 }  # fmt: skip

@@ -21,6 +21,7 @@ from symgrad.loops.records import (
     Let,
     Load,
     Loop,
+    Prefetch,
     Register,
     Scatter,
     Statement,
@@ -57,6 +58,8 @@ def operands(statement: Statement) -> tuple[Any, ...]:
             return (start, count, number)
         case Copy(_, target_start, _, source_start, count):
             return (target_start, source_start, count)
+        case Prefetch(_, index):
+            return (index,)
         case Comment():
             return ()
 
@@ -88,7 +91,7 @@ def registers(statement: Statement) -> tuple[Register, ...]:
 def buffers(statement: Statement) -> tuple[tuple[Buffer, str], ...]:
     """The buffers that the statement itself touches, each with "r", "w" or "rw"."""
     match statement:
-        case Load(_, buffer) | Gather(_, buffer):
+        case Load(_, buffer) | Gather(_, buffer) | Prefetch(buffer):
             return ((buffer, "r"),)
         case Store(buffer) | Scatter(buffer) | Fill(buffer):
             return ((buffer, "w"),)

@@ -30,6 +30,7 @@ from symgrad.loops import (
     Load,
     Loop,
     Operand,
+    Prefetch,
     Register,
     Scatter,
     Statement,
@@ -591,6 +592,10 @@ class Body:
         self.context.declare("llvm.memcpy.p0.p0.i64", "void", ["ptr", "ptr", "i64", "i1"])
         self.line(f"  call void @llvm.memcpy.p0.p0.i64(ptr align {width} {target}, ptr align {width} {source}, i64 {size}, i1 false)")
 
+    def prefetch(self, s: Prefetch) -> None:
+        self.context.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
+        self.line(f"  call void @llvm.prefetch.p0(ptr {self.address(s.buffer, s.index)}, i32 {int(s.write)}, i32 3, i32 1)")
+
     def gemm(self, s: Gemm) -> None:
         self.context.handlers["gemm"](self, s)
 
@@ -619,6 +624,6 @@ class Body:
 
 _STATEMENTS: dict[type, Callable[[Body, Any], None]] = {
     Let: Body.let, Load: Body.load, Store: Body.store, Gather: Body.gather, Scatter: Body.scatter, Define: Body.define,
-    Assign: Body.assign, Loop: Body.loop, If: Body.branch, Gemm: Body.gemm, Fill: Body.fill, Copy: Body.copy,
+    Assign: Body.assign, Loop: Body.loop, If: Body.branch, Gemm: Body.gemm, Fill: Body.fill, Copy: Body.copy, Prefetch: Body.prefetch,
     Fail: Body.fail, BindSize: Body.bind, Comment: Body.comment,
 }  # fmt: skip

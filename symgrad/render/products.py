@@ -5,7 +5,9 @@ costs two loads and, per row, one broadcast for two fused multiply-adds (the reg
 Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008). ``A`` is read where it is. So is ``B``
 where few rows pass; else it is packed, a panel of two vectors' width at a time. One that is stored transposed always is,
 since lanes need its columns side by side, but for a row or two, where dot products along the inner size do.
-The inner size is cut so that a panel, and the rows of ``A`` beside it, stay in the second-level cache.
+The inner size is cut so that a panel, and the rows of ``A`` beside it, stay in the second-level cache. Columns of a wide matrix are
+a stride that the processor does not follow across pages, so the next panel and the block of ``C`` are asked for ahead (32 rows
+times six matrices of 512 x 512, which no second-level cache holds: 2.0 to 1.6 ms, their updates 1.9 to 1.4).
 
 Measured on one core, float32, Gflop/s at 64 x 128 x 784: with AVX-512 107 (OpenBLAS 85), with AVX2 104 (OpenBLAS 67).
 """
@@ -108,6 +110,8 @@ class _Product:
 
     def _pack(self, column: Value, masks: list[Value]) -> None:
         with self.b.loop(0, self.count) as at:
+            for ahead in range(self.wide, 2 * self.wide, self.lanes):  # the next panel
+                self.b.prefetch(self.right, (Index.of(at) + self.first) * "ldb" + column + ahead)
             for vector, mask in enumerate(masks):
                 found = self.b.load(self.right, (Index.of(at) + self.first) * "ldb" + column + vector * self.lanes, self.lanes, mask)
                 self.b.store(self.panel, Index.of(at) * self.wide + vector * self.lanes, found)
@@ -139,6 +143,10 @@ class _Product:
         b, lanes = self.b, self.lanes
         sums = [[b.define("sum", 0.0, "real", lanes) for _ in masks] for _ in rows]
         starts = [Index.of(row) if self.transpose_a else Index.of(b.index(Index.of(row) * "lda")) for row in rows]
+        with b.branch(self.adds):
+            for row in rows:
+                for begin in range(0, len(masks) * lanes, lanes):
+                    b.prefetch(self.result, Index.of(row) * "ldc" + column + begin, write=True)
         with b.loop(0, self.count) as at:
             inner = Index.of(at) + self.first
             right = [self._right(at, inner, column, vector, mask) for vector, mask in enumerate(masks)]
