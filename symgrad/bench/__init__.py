@@ -8,7 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from symgrad.bench import compile, digits, hessian, jacobian, math, memory, mlp_sweep, mnist, moons, neuron_call, neuron_map, scale, warm
+from symgrad.bench import (
+    compile,
+    digits,
+    hessian,
+    jacobian,
+    math,
+    memory,
+    mlp_sweep,
+    mnist,
+    moons,
+    neuron_call,
+    neuron_map,
+    scale,
+    simplify,
+    warm,
+)
 from symgrad.bench.measure import measure_workload
 from symgrad.bench.peers import peer_of
 from symgrad.bench.records import OURS, Workload
@@ -16,7 +31,7 @@ from symgrad.bench.report import Report
 
 __all__ = ["MODULES", "WORKLOADS", "run"]
 
-MODULES = (neuron_call, neuron_map, moons, digits, mnist, mlp_sweep, compile, warm, scale, hessian, jacobian, memory, math)
+MODULES = (neuron_call, neuron_map, moons, digits, mnist, mlp_sweep, compile, warm, scale, hessian, jacobian, memory, math, simplify)
 WORKLOADS: dict[str, Workload] = {module.WORKLOAD.name: module.WORKLOAD for module in MODULES}
 _HOMES = {module.WORKLOAD.name: module.__name__ for module in MODULES}
 

@@ -19,6 +19,7 @@ PEERS: dict[str, tuple[str, str]] = {
     "casadi": ("casadi", "casadi"),
     "micrograd": ("micrograd", "micrograd"),
     "symengine": ("symengine", "symengine"),
+    "sympy": ("sympy", "sympy"),
     "sklearn": ("sklearn", "scikit-learn"),
     "numba": ("numba", "numba"),
     "numpy": ("numpy", "numpy"),

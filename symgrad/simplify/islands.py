@@ -26,7 +26,7 @@ from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.monomials import gathered
 from symgrad.simplify.rewriting import fit, with_args
 
-__all__ = ["WORTH", "Store", "set_store", "simplify_islands"]
+__all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
 
 MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
@@ -57,6 +57,11 @@ def set_store(store: Store | None) -> None:
     """Results are remembered here from now on; ``None``: in this process only."""
     global _store
     _store = store
+
+
+def forget() -> None:
+    """Nothing is remembered in this process any more; a store keeps what it has."""
+    _remembered.clear()
 
 
 def simplify_islands(

@@ -1,0 +1,173 @@
+"""What the simplifier is worth: operations against the bare chain rule and against SymPy, and accuracy against mpmath, extremes included.
+
+SymPy's results are kept in ``data/sympy_simplified.jsonl``; ``symgrad bench simplify`` asks it again, and has the times.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symgrad as sg
+from symgrad.bench.formulas import GROUPS, Derivative, derivatives
+from symgrad.bench.simplify import simplified
+from symgrad.expr import Expr, topological
+from symgrad.simplify.agreement import disagreement, evaluate_precisely
+from symgrad.simplify.cost import cost, count
+from symgrad.sympy_bridge import Reader
+
+SYMPY = Path(__file__).parent / "data/sympy_simplified.jsonl"
+FEW = 7  # every so many derivatives in the tests for every day
+
+
+@cache
+def all_derivatives() -> list[Derivative]:
+    return [d for group in GROUPS for d in derivatives(group)]
+
+
+@cache
+def ours(d: Derivative) -> tuple[Expr, Expr]:
+    return simplified(d)
+
+
+def raw(d: Derivative) -> Expr:
+    return sg.grad(d.formula, d.wrt, simplify=False)
+
+
+def operations(*roots: Expr) -> int:
+    return count(roots).operations
+
+
+def by_sympy() -> dict[str, list[Expr]]:
+    """SymPy's forms as expressions: as they stand, and with the common subexpressions that it finds itself."""
+    sympy = pytest.importorskip("sympy")
+    known = {str(d): d for d in all_derivatives()}
+    found: dict[str, list[Expr]] = {}
+    for line in SYMPY.read_text(encoding="utf-8").splitlines()[1:]:
+        record = json.loads(line)
+        if record["sympy"] is None or "zoo" in record["sympy"]:
+            continue
+        symbols = {sympy.Symbol(s.name, real=True): s for s in known[record["derivative"]].formula.free_symbols}
+        form = sympy.sympify(record["sympy"], locals={s.name: s for s in symbols})
+        reader = Reader(dict(symbols))
+        definitions, (shared,) = sympy.cse([form], symbols=sympy.numbered_symbols("common"))
+        for name, part in definitions:
+            reader.done[name] = reader.read(part)
+        found[record["derivative"]] = [Reader(dict(symbols)).read(form), reader.read(shared)]
+    return found
+
+
+def test_the_records_are_of_these_formulas() -> None:
+    records = [json.loads(line) for line in SYMPY.read_text(encoding="utf-8").splitlines()[1:]]
+    assert [r["derivative"] for r in records] == [str(d) for d in all_derivatives()]
+    assert len(records) >= 590
+
+
+def few() -> list[Derivative]:
+    return all_derivatives()[::FEW]
+
+
+def _never_more(wanted: list[Derivative]) -> list[str]:
+    return [str(d) for d in wanted if operations(*ours(d)) > operations(d.formula, raw(d))]
+
+
+def test_never_more_operations_than_the_chain_rule() -> None:
+    assert len(_never_more(few())) == 0
+
+
+@pytest.mark.slow
+def test_never_more_operations_than_the_chain_rule_all() -> None:
+    assert len(_never_more(all_derivatives())) <= 2  # II.34.29b, III.21.20: a minus sign or a factor that both could share is put in front
+
+
+@pytest.mark.slow
+def test_at_most_as_many_operations_as_sympy() -> None:
+    """Of the formula and its derivative together, what they share once."""
+    theirs = by_sympy()
+    more, dearer = [], []
+    for d in all_derivatives():
+        if str(d) not in theirs:
+            continue
+        forms = theirs[str(d)]
+        more += [str(d)] if operations(*ours(d)) > min(operations(d.formula, form) for form in forms) else []
+        dearer += [str(d)] if cost(ours(d)) > min(cost([d.formula, form]) for form in forms) else []
+    print(f"\nmore operations than SymPy: {len(more)}, dearer: {len(dearer)} of {len(theirs)}")
+    assert len(theirs) > 580
+    assert len(more) <= 0.05 * len(theirs)
+    assert len(dearer) <= 0.08 * len(theirs)
+
+
+EXTREMES = (1e-300, -1e-300, 1e300, -1e300, 1e150, -1e-150, 0.0, 1.0, -1.0, 1e-9, 1e9)
+
+
+def points(names: int, seed: int = 0) -> np.ndarray:
+    """Moderate ones, ones where the symbols nearly agree, each symbol at each extreme, all at the same."""
+    rng = np.random.default_rng(seed)
+    moderate = np.exp(rng.uniform(-2, 2, (24, names))) * rng.choice((-1.0, 1.0), (24, names), p=(0.3, 0.7))
+    near = np.repeat(np.exp(rng.uniform(-1, 1, (12, 1))), names, axis=1) * (1 + rng.choice((0, 1e-9, -1e-7, 1e-4), (12, names)))
+    rows = [moderate, near, np.repeat(np.array(EXTREMES)[:, None], names, axis=1)]
+    for k in range(names):
+        row = moderate[: len(EXTREMES)].copy()
+        row[:, k] = EXTREMES
+        rows.append(row)
+    return np.concatenate(rows)
+
+
+def evaluated(e: Expr, symbols: list[Expr], at: np.ndarray) -> np.ndarray:
+    values: dict[Expr, Any] = {s: at[:, k] for k, s in enumerate(symbols)}
+    with np.errstate(all="ignore"):
+        for node in topological(e):
+            if node not in values:
+                constant = node.op.name == "constant"
+                assert constant or node.op.evaluate is not None
+                value = node.params["value"] if constant else node.op.evaluate(*[values[a] for a in node.args], **node.params)  # type: ignore[misc]
+                values[node] = np.asarray(value, float if node.kind == "real" else None)
+    return np.broadcast_to(values[e], (len(at),)).astype(float)
+
+
+def bits_lost(value: float, exact: Any) -> float:
+    wanted = float(exact)
+    if value == wanted:
+        return 0.0
+    if not np.isfinite(value) or not np.isfinite(wanted):
+        return 64.0
+    return float(min(64.0, np.log2(1 + float(abs(exact - value)) / float(np.spacing(abs(wanted))))))
+
+
+@pytest.mark.slow
+def test_bits_lost_before_and_after() -> None:
+    """At moderate points and extreme ones, by mpmath at 60 digits."""
+    before, after = [], []
+    for d in all_derivatives():
+        symbols = list(d.formula.free_symbols)
+        at = points(len(symbols))
+        bare, simple = raw(d), ours(d)[1]
+        for row, old, new in zip(at, evaluated(bare, symbols, at), evaluated(simple, symbols, at), strict=True):
+            exact = evaluate_precisely(bare, dict(zip(symbols, row.tolist(), strict=True)), 60)
+            if exact is not None:
+                before.append(bits_lost(old, exact))
+                after.append(bits_lost(new, exact))
+    old_bits, new_bits = np.array(before), np.array(after)
+    worse = new_bits > np.log2(2.0 ** np.minimum(old_bits, 60) + 4)
+    better = old_bits > np.log2(2.0 ** np.minimum(new_bits, 60) + 4)
+    accurate = old_bits <= 3
+    print(f"\n{len(before)} points; bits lost, median, mean, 99 %: before {np.median(old_bits):.2f} {old_bits.mean():.2f} "
+          f"{np.percentile(old_bits, 99):.1f}, after {np.median(new_bits):.2f} {new_bits.mean():.2f} {np.percentile(new_bits, 99):.1f}; "
+          f"by more than 4 ulp: worse at {worse.mean():.2%}, better at {better.mean():.2%}; "
+          f"worse where the chain rule is accurate to 3 bits: {worse[accurate].mean():.2%}, of them lost entirely: "
+          f"{(new_bits[accurate] == 64).mean():.2%}")  # fmt: skip
+    assert np.median(new_bits) <= np.median(old_bits) + 0.1
+    assert new_bits.mean() <= old_bits.mean()
+    assert worse.mean() < better.mean()
+
+
+def test_luck_near_a_cancellation_is_no_accuracy() -> None:
+    """Where terms cancel either form may be the closer one: neither is refused for it, but a worse one is."""
+    x, y = sg.symbols("x y")
+    assert not disagreement(x * y + x * (x * y - 1), x * (y + (x * y - 1)), [x, y], ["unit", "unit"])
+    assert "less accurate" in disagreement(sg.expm1(x), sg.exp(x) - 1, [x], ["real"])
