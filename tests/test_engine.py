@@ -6,6 +6,8 @@ import gc
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +164,43 @@ def test_arrays(dtype: str, release: int) -> None:
         f(x, z, 1.0), f(x, z, None)
     assert [sys.getrefcount(a) for a in (x, z)] == arrays
     assert read["rest"][0].flags.writeable and read["rest"][0].base is None
+
+
+def lengthy(rounds: object, arrays: bool = False) -> Program:
+    """x + 1/x, again and again."""
+    b = Builder()
+    x, y = Buffer("x", "real", (), "input"), Buffer("y", "real", ("n",) if arrays else (), "output")
+    total = b.define("total", b.load(x, 0))
+    with b.loop(0, rounds) as _:  # type: ignore[arg-type]
+        for _ in range(10):
+            b.assign(total, b.add(b.read(total), b.div(1.0, b.read(total))))
+    b.store(y, 0, b.read(total))
+    return Program("lengthy", (x, y), (), ("n",) if arrays else (), b.body)
+
+
+@pytest.mark.parametrize(
+    ("program", "threshold"),
+    [(lengthy(10), -1), (lengthy(100_000), 0), (lengthy("n", True), 4096), (lengthy(100_000, True), 0), (lengthy(-5), -1)],
+)
+def test_what_takes_long_releases_the_gil(program: Program, threshold: int) -> None:
+    assert table.release_threshold(program) == threshold
+
+
+def test_others_run_while_a_kernel_of_scalars_takes_long() -> None:
+    program = lengthy(3_000_000)
+    f = built_in(program, "y", release=table.release_threshold(program))
+    for _ in range(10):  # a busy machine may let the other thread wait for once
+        span: list[float] = []
+        thread = threading.Thread(target=lambda span=span: span.extend((time.perf_counter(), f(1.0) and time.perf_counter())))
+        thread.start()
+        seen = []
+        while thread.is_alive():
+            seen.append(time.perf_counter())
+            time.sleep(0.001)
+        begun, ended = span
+        if any(begun + (ended - begun) * 0.3 < moment < begun + (ended - begun) * 0.7 for moment in seen):
+            return
+    pytest.fail("nothing runs in the middle of a call")
 
 
 def dtype_of(dtype: str, value: float) -> Any:

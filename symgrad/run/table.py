@@ -17,7 +17,7 @@ import numpy as np
 
 from symgrad import dims
 from symgrad.dims import Dim, Shape
-from symgrad.loops import Gemm, Program
+from symgrad.loops import INSTRUCTIONS, Gemm, Let, Loop, Program, Statement
 from symgrad.loops.walk import walk
 from symgrad.run.results import large_array
 
@@ -25,6 +25,8 @@ __all__ = [
     "Callee", "Compiled", "Input", "Output", "Structure", "Table", "make_builtin", "make_pending", "new_array_address", "redirect",
     "release_threshold",
 ]  # fmt: skip
+
+LONG = 20_000  # operations, some ten microseconds, from which on a call releases the GIL whatever it is given
 
 # What the tuple behind a built-in holds, by position.
 SELF = ("table", "fallback", "failed", "names", "keys", "owned", "remake", "large_array")
@@ -290,6 +292,30 @@ def new_array_address() -> int:
 
 def release_threshold(program: Program) -> int:
     """From how many array elements on the call releases the GIL (-1: never), which costs about 0.05 µs."""
+    if _is_long(program.body):
+        return 0
     if not any(b.shape for b in program.arguments):
         return -1
     return 0 if any(isinstance(s, Gemm) for s in walk(program.body)) else 4096
+
+
+def _is_long(body: Sequence[Statement]) -> bool:
+    """Whether there are ``LONG`` operations in any case: loops of a size that the call decides count as one round."""
+    found, blocks = 0.0, [(body, 1)]
+    while blocks and found < LONG:
+        statements, times = blocks.pop()
+        for s in statements:
+            if isinstance(s, Loop):
+                blocks.append((s.body, times * _rounds(s)))
+            elif isinstance(s, Let):
+                found += times * INSTRUCTIONS[s.op].cost
+            if found >= LONG:
+                return True
+    return found >= LONG
+
+
+def _rounds(s: Loop) -> int:
+    first, end = s.start.offset, s.stop.offset
+    if s.start.terms or s.stop.terms or not isinstance(first, int) or not isinstance(end, int):
+        return 1
+    return max(0, -(-(end - first) // s.step))
