@@ -12,7 +12,7 @@ from symgrad import dims
 from symgrad.evaluate import evaluate
 from symgrad.expr import Expr, free_symbols
 from symgrad.loops import Gemm, Program, interpret, verify
-from symgrad.loops.walk import walk
+from symgrad.loops.walk import made, walk
 from symgrad.pipeline import expand
 from symgrad.schedule import make_writer, schedule
 from symgrad.schedule.batch import find_batch
@@ -327,3 +327,20 @@ def test_every_mode_trains_alike(monkeypatch: pytest.MonkeyPatch, activation: st
     for mode in ("tile", "loops"):
         for name, expected in found["blas"].items():
             np.testing.assert_allclose(found[mode][name], expected, rtol=tolerance, atol=tolerance, err_msg=f"{mode}: {name}")
+
+
+@pytest.mark.parametrize("formula, wide", [
+    (sg.tanh(t) * 2, True), (sg.exp(x), True), (t * t + 1, False), (sg.gelu(t), False), (sg.lgamma(t) + sg.exp(t), False), (sg.sin(p), False),
+    (sg.tanh(t).sum(), False),
+])  # fmt: skip
+def test_vectors_of_functions_are_two_registers_long(formula: Expr, wide: bool) -> None:
+    """Where they are, whatever is left of the last one comes out right."""
+    program, _ = schedule({"y": formula}, lanes=4, mode="loops")
+    verify(program)
+    lanes = {value.lanes for value in map(made, walk(program.body)) if value is not None}
+    assert (8 in lanes) == wide
+    for n in (0, 1, 3, 7, 8, 9, 16, 21):
+        given = {"t": np.linspace(0.1, 2, n), "x": np.linspace(-2, 2, 3 * n).reshape(n, 3), "p": FIXED["p"]}
+        inputs = {s.name: given[s.name] for s in free_symbols(formula)}
+        found = run(program, inputs, {"n": n})
+        np.testing.assert_allclose(found["y"], evaluate(formula, inputs), rtol=1e-13)

@@ -32,6 +32,15 @@ class Nests(Values):
             with b.loop(start + first, start + end, step) as variable, self.scope():
                 yield variable
 
+    @contextmanager
+    def twice_the_lanes(self, wanted: bool = True) -> Iterator[None]:
+        """Inside, a vector is two registers long."""
+        if wanted:
+            self.lanes *= 2
+        yield
+        if wanted:
+            self.lanes //= 2
+
     def _lane_loop(self, extent: Dim, body: Callable[[Index], None], masked_tail: bool = True, workers: Value | int = 1) -> None:
         """Whole vectors along an axis (shared by so many threads), then one masked vector for the rest."""
         b, w = self.b, self.lanes
