@@ -157,7 +157,6 @@ class _Entry(weakref.ref["Expr"]):
 
 
 _dead: list[_Entry] = []  # places to be given up by the next one who holds the lock
-_FEW_DEAD = 100
 _lock = threading.RLock()
 
 
@@ -173,6 +172,7 @@ def _give_up_places() -> None:
             return
         if entry.table.get(entry.key) is entry:  # no new node has taken the place
             del entry.table[entry.key]
+        del entry  # what only this place held dies now, and is seen in the next round
 
 
 def sweep() -> None:
@@ -434,7 +434,7 @@ def _interned(key: _Key, op: Op, args: tuple[Expr, ...], params: Params, shape: 
             if known is not None:
                 return known
             op.nodes[key] = entry  # of a node that is no more
-    if len(_dead) > _FEW_DEAD:
+    if _dead:  # at once: the place of one node may be all that keeps a large formula
         sweep()
     return node
 

@@ -7,6 +7,7 @@ import math
 import pickle
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from functools import reduce
 from itertools import accumulate
@@ -18,7 +19,7 @@ import pytest
 import symgrad as sg
 from symgrad.differentiate import tidy_gradient
 from symgrad.evaluate import evaluate
-from symgrad.expr import Expr, topological
+from symgrad.expr import OPS, Expr, topological
 from symgrad.simplify import apply_rules, shared_rules
 from symgrad.simplify.rewriting import Rewriter
 
@@ -282,8 +283,6 @@ def test_a_chain_of_tensors(mode: str) -> None:
 
 def test_nodes_die_and_threads_share_them() -> None:
     """Eight threads build and drop the same chains: equal structure stays one object, and what is dropped leaves the table."""
-    from symgrad import expr
-
     results: list[Expr] = []
 
     def work() -> None:
@@ -298,12 +297,12 @@ def test_nodes_die_and_threads_share_them() -> None:
         thread.join()
     assert len(set(results)) == 1
     del work
-    kept = len(expr._table)
+    kept = sum(len(op.nodes) for op in OPS.values())
     size = nodes(results[0])
     results.clear()
     gc.collect()
-    sg.symbol("another")  # places are given up when the next node is made
-    assert len(expr._table) <= kept - size + 20
+    sg.symbol("another_still")  # places are given up when the next node is made
+    assert sum(len(op.nodes) for op in OPS.values()) <= kept - size + 20
 
 
 @pytest.mark.parametrize(("dtype", "batch"), [("float64", 16), ("float64", 1), ("float32", 2)])
@@ -327,3 +326,12 @@ def test_a_formula_in_pieces_with_more_inputs_than_parameters_go(dtype: str, bat
     step, last = 1e-6, names[(links - 1) % 100]
     above, below = (float(evaluate(y, {**where, last: where[last] + d})) for d in (step, -step))
     assert gradient[last.name] == pytest.approx((above - below) / (2 * step), rel=max(close, 1e-5))
+
+
+def test_a_formula_that_nobody_holds_is_let_go_with_the_next_node() -> None:
+    """The tables of nodes keep nothing alive: the node at the top hides thousands."""
+    y = mixed(3_000)
+    deep = weakref.ref(topological(y)[1_500])
+    del y
+    _ = X + sg.symbol("another")
+    assert deep() is None
