@@ -158,13 +158,18 @@ def whole_power(base: Lanes, base_low: Lanes, exponent: int) -> tuple[Lanes, Lan
     return high, low
 
 
+# hypot: above the first and below the second squares would overflow or underflow; what then is multiplied
+SQUARES = {DOUBLE: (2.0**500, 2.0**-450), FLOAT: (2.0**60, 2.0**-40)}
+SCALES = {DOUBLE: (2.0**-600, 2.0**600), FLOAT: (2.0**-80, 2.0**100)}
+
+
 def hypot(x: Lanes, y: Lanes) -> Lanes:
     """sqrt(x**2 + y**2); both are scaled by a power of two where the larger is so far from 1 that a square would overflow or underflow."""
     a, b = absolute(x), absolute(y)
     larger = select(a > b, a, b)
-    huge, small = larger > 2.0**500, larger < 2.0**-450
-    one, up, down = x.like(1.0), x.like(2.0**600), x.like(2.0**-600)
-    scale, back = select(huge, down, select(small, up, one)), select(huge, up, select(small, down, one))
+    (most, least), (down, up), one = SQUARES[x.format], SCALES[x.format], x.like(1.0)
+    huge, small = larger > most, larger < least
+    scale, back = select(huge, down, select(small, up, one)), select(huge, 1 / down, select(small, 1 / up, one))
     a_scaled, b_scaled = a * scale, b * scale
     root = sqrt(fma(a_scaled, a_scaled, b_scaled * b_scaled)) * back
     return select(a.equals(INFINITY) | b.equals(INFINITY), INFINITY, root)
