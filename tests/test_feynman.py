@@ -101,15 +101,13 @@ def test_command_line(formula: dict[str, Any]) -> None:
     testing = pytest.importorskip("click.testing")
     result = testing.CliRunner().invoke(commands.cli, ["grad", formula["expr"], "--wrt", ",".join(formula["vars"])], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    texts: dict[str, str] = {}
+    known: dict[str, Any] = {}  # definitions that all derivatives share come first
+    derivatives: dict[str, Any] = {}
     for line in result.output.splitlines():
-        if line.startswith("df/d"):
-            name, _, rest = line[4:].partition(" = ")
-            texts[name] = rest
-        else:
-            texts[name] += "\n" + line
-    assert list(texts) == formula["vars"]
-    check(formula, {name: read(text) for name, text in texts.items()}, interpreted)
+        name, _, body = line.partition(" = ")
+        (derivatives if name.startswith("df/d") else known)[name.removeprefix("df/d")] = sg.parse(body, shapes=known)
+    assert list(derivatives) == formula["vars"]
+    check(formula, derivatives, interpreted)
 
 
 def read(text: str) -> Any:
