@@ -402,14 +402,15 @@ def _program(formula: Formula, plan: Plan, threads: int = 1) -> Program:
 def _gradient_formulas(formula: Formula) -> Any:
     from symgrad.show import Formulas
 
+    how: dict[str, Any] = {"written": formula.outputs, "raw": not formula.simplify}
     names = [w.name if "name" in w.params else f"node{k}" for k, w in enumerate(formula.wrt)]
     if len(formula.outputs) == 1 and not formula.outputs[0].shape:
-        return Formulas(dict(zip(names, _simplified(formula, PLANS["grad"](formula).derive()).values())))
+        return Formulas(dict(zip(names, _simplified(formula, PLANS["grad"](formula).derive()).values())), **how)
     jacobians = _simplified(formula, PLANS["jacobian"](formula).derive()).values()
     if len(formula.outputs) == 1:
-        return Formulas(dict(zip(names, jacobians)))
+        return Formulas(dict(zip(names, jacobians)), **how)
     heads = output_names(formula, formula.structure, formula.outputs)
-    return Formulas(dict(zip([f"d{head}/d{name}" for head in heads for name in names], jacobians)), of=None)
+    return Formulas(dict(zip([f"d{head}/d{name}" for head in heads for name in names], jacobians)), of=None, **how)
 
 
 def _source(formula: Formula, language: str, annotate: bool) -> str:

@@ -62,10 +62,10 @@ Chain rule, from y back
         = 1
 
 Put together: 7 operations
-  dy/dw = 1.0*(1 - y**2)*x
+  dy/dw = 1*(1 - y**2)*x
 
 Simplified
-  multiply by 1: 1.0*(1 - y**2) → 1 - y**2
+  multiply by 1: 1*(1 - y**2) → 1 - y**2
 
 Result: 6 operations
   dy/dw = x*(1 - tanh(w*x + b)**2)
@@ -167,6 +167,22 @@ def test_local_derivatives_times_upstream_are_the_products(name: str) -> None:
             if term.local is not None:
                 product = term.user.gradient * evaluate(term.local, given)
                 np.testing.assert_allclose(product, evaluate(term.product, given), rtol=1e-12, err_msg=step.name)
+
+
+def test_it_ends_in_the_form_that_is_compiled() -> None:
+    """Stability rules and what algebra found are named like the others."""
+    t = sg.symbol("t")
+    y = sg.log(1 + sg.exp(-t * (w * x + b)))
+    explanation = sg.explain(y, [w, b])
+    assert lines(explanation)[-2:] == ["dy/dw = -t*x*sigmoid(-t*(w*x + b))", "dy/db = -t*sigmoid(-t*(w*x + b))"]
+    assert any(c.rule == "sigmoid as a quotient" and c.after == "sigmoid(-t*u2)" for c in explanation.changes)
+    assert explanation.derivation.after.operations < explanation.derivation.before.operations
+    assert "gather factors and terms" in [c.rule for c in sg.explain(x * sg.exp(-(x**2)), x).changes]
+
+
+def test_changes_that_do_not_show_are_left_out() -> None:
+    t = sg.symbol("t")
+    assert all(c.before != c.after for c in sg.explain(sg.exp(-t * (w * x + b)), w).changes)
 
 
 def test_the_result_is_that_of_grad() -> None:

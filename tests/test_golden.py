@@ -55,7 +55,7 @@ def test_from_expression_to_source(model: Callable[[], Model]) -> None:
     sections = {
         "expression": str(expr),
         "LaTeX": expr.latex(),
-        "bare chain rule": str(Formulas(sg.grad(expr, wrt, simplify=False))),
+        "bare chain rule": str(Formulas(sg.grad(expr, wrt, simplify=False), raw=True)),
         "gradient": str(Formulas(sg.grad(expr, wrt))),
         "what is compiled": str(function.formulas),
         "what is compiled, as LaTeX": function.formulas.latex(),

@@ -120,13 +120,14 @@ def grad(expression: str, wrt: str | None, latex: bool, steps: bool, at: str | N
     """
     import symgrad as sg
     from symgrad.show import Formulas
+    from symgrad.simplify import simplify
 
     expr = sg.parse(expression, shapes=_shapes(shapes))
     targets = _wrt(expr, wrt)
     if steps:
         _print_explanation(sg.explain(expr, targets, _numbers("--at", at)), "latex" if latex else "text")
         return
-    derivatives = Formulas(dict(zip([t.name for t in targets], sg.grad(expr, targets), strict=True)), of="f")
+    derivatives = Formulas(dict(zip([t.name for t in targets], simplify(sg.grad(expr, targets)), strict=True)), of="f", written=[expr])
     point = _numbers("--at", at)
     values = sg.at(expr, point) if point else None
     if not latex:

@@ -17,9 +17,11 @@ from symgrad.ops.movement import do
 from symgrad.show.formulas import Formulas
 from symgrad.show.layout import seen
 from symgrad.show.names import call_parts, is_affine, is_hidden
+from symgrad.show.reading import plainly
 from symgrad.show.text import text
-from symgrad.simplify import Application, apply_local
+from symgrad.simplify import Application, apply_local, simplify
 from symgrad.simplify.cost import Cost, count
+from symgrad.simplify.islands import WORTH
 from symgrad.simplify.rewriting import number
 
 __all__ = ["Change", "Derivation", "Step", "Term", "derive"]
@@ -75,7 +77,7 @@ class Change:
 @dataclass
 class Derivation:
     """``label``: what the expression is called; ``steps``: inputs first; ``wrt``: the steps asked for; ``raw``: their derivatives by
-    the bare chain rule, in terms of steps; ``final``: as ``sg.grad`` gives them; ``changes``: the rules between the two;
+    the bare chain rule, in terms of steps; ``final``: as they are compiled; ``changes``: the rules between the two;
     ``before``, ``after``: what the derivatives cost to compute."""
 
     expr: Expr
@@ -90,7 +92,7 @@ class Derivation:
 
     def put_together(self) -> Formulas:
         """The raw derivatives by name; names of steps keep their meaning."""
-        return Formulas({s.name: e for s, e in zip(self.wrt, self.raw, strict=True)}, of=self.label, reserved=[s.name for s in self.steps])
+        return Formulas({s.name: e for s, e in zip(self.wrt, self.raw, strict=True)}, self.label, [s.name for s in self.steps], raw=True)
 
 
 def derive(
@@ -117,10 +119,10 @@ def derive(
     raw = list(grad(y, list(wrt), simplify=False))
     record: list[Application] = []
     apply_local(raw, [y], record=record)
-    final = list(grad(y, list(wrt)))
+    final = simplify(list(grad(y, list(wrt))), record=record, worth=WORTH)
     names = {n: s.symbol for s in steps if not s.is_input for n in (s.node, *(s.node.args if s.node.op.name == "named" else ()))}
     return Derivation(
-        y, label, steps, [by_node[t] for t in targets], [_in_names(r, names) for r in raw], final, _changes(record, names),
+        y, label, steps, [by_node[t] for t in targets], plainly([_in_names(r, names) for r in raw]), final, _changes(record, names),
         count(raw), count(final),
     )  # fmt: skip
 
@@ -267,7 +269,9 @@ def _plain(e: Expr) -> Expr:
     if e.op.name == "where":
         return intern_node(e.op, (e.args[0], _plain(e.args[1]), _plain(e.args[2])), {}, e.shape, e.kind)
     value = number(e)
-    return e if value is None else constant(int(value) if value == int(value) else value)
+    if value is None and e.op.name == "broadcast_to" and not e.args[0].shape:
+        return e.args[0]
+    return plainly([e])[0] if value is None else constant(int(value) if value == int(value) else value)
 
 
 # --- what simplification did -----------------------------------------------------------------------------------
@@ -299,6 +303,7 @@ def _changes(record: Sequence[Application], names: Mapping[Expr, Expr]) -> list[
 def _abstract(before: Expr, after: Expr, names: Mapping[Expr, Expr]) -> tuple[str, str]:
     """Both sides of a change in terms of steps; a sign stands for what the rule moved about without looking into it."""
     sizes, others = _sizes(before, names), _sizes(after, names)
+    names = {n: s for n, s in names.items() if n is not before}  # of a step, what it is: that is what changes
     signs = dict(names)
     waiting, met = [before], set[Expr]()
     while waiting:
@@ -314,7 +319,8 @@ def _abstract(before: Expr, after: Expr, names: Mapping[Expr, Expr]) -> tuple[st
         else:
             signs[node] = _symbol("…", node)
     signs |= {n: _symbol("…", n) for side in (sizes, others) for e in side for n in e.args if n not in side and n not in signs}
-    return _short(_in_names(before, signs)), _short(_in_names(after, signs))
+    left, right = plainly([_in_names(before, signs), _in_names(after, signs)])
+    return _short(left), _short(right)
 
 
 def _sizes(root: Expr, names: Mapping[Expr, Expr]) -> dict[Expr, int]:

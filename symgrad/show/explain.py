@@ -44,10 +44,10 @@ def explain(y: Any, /, wrt: Any = None, values: Mapping[Any, Any] | None = None,
             = dy/du1 · x
     <BLANKLINE>
     Put together: 6 operations
-      dy/dw = 1.0*(1 - y**2)*x
+      dy/dw = 1*(1 - y**2)*x
     <BLANKLINE>
     Simplified
-      multiply by 1: 1.0*(1 - y**2) → 1 - y**2
+      multiply by 1: 1*(1 - y**2) → 1 - y**2
     <BLANKLINE>
     Result: 5 operations
       dy/dw = x*(1 - tanh(w*x)**2)
@@ -93,7 +93,7 @@ class Explanation:
 
     Prints as text (``rich.print`` in colours), in a notebook as a table on light or dark ground; :meth:`latex` and :meth:`markdown`
     for papers and pages. ``steps``: the nodes between ``wrt`` and the expression, with ``name``, ``formula``, ``terms``, ``value``
-    and ``gradient``; ``changes``: rules applied; ``gradients``: name → derivative as ``sg.grad`` gives it; ``point``: the
+    and ``gradient``; ``changes``: rules applied; ``gradients``: name → derivative as it is compiled; ``point``: the
     :class:`Point`, or ``None``.
     """
 
@@ -111,7 +111,7 @@ class Explanation:
     @property
     def gradients(self) -> Formulas:
         d = self.derivation
-        return Formulas({s.name: e for s, e in zip(d.wrt, d.final, strict=True)}, of=d.label)
+        return Formulas({s.name: e for s, e in zip(d.wrt, d.final, strict=True)}, of=d.label, written=[d.expr])
 
     def text(self, width: int | None = None) -> str:
         """The explanation as plain text; lines are broken at ``width`` columns where they can be."""

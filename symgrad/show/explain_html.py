@@ -19,7 +19,7 @@ __all__ = ["as_html"]
 _STYLE = """
 .sg-explain{font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;color:inherit;max-width:60em}
 .sg-explain h4{margin:1em 0 .3em;font-size:14px;font-weight:600}
-.sg-explain table{border-collapse:collapse;margin:0;border:0;background:none}
+.sg-explain table{color:inherit;border-collapse:collapse;margin:0;border:0;background:none}
 .sg-explain tr{background:none!important;border:0}
 .sg-explain td{padding:.12em .9em .12em 0;text-align:left!important;vertical-align:top;border:0;font-family:ui-monospace,monospace;
  font-size:13px;white-space:pre-wrap;color:inherit}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from symgrad.expr import Expr
 from symgrad.show.large import counted_operations, is_large, shown_lines
 from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name, part_name
 from symgrad.show.layout import Layout, Script
+from symgrad.show.reading import readable
 from symgrad.show.text import text_layout
 from symgrad.show.wrap import coloured, terminal_width, wrapped
 
@@ -20,7 +22,8 @@ class Formulas(dict[str, Expr]):
 
     ``formulas``: name → expression. ``of``: what is differentiated, the ``L`` of ``dL/dw``; empty for updates of names,
     ``w ← …``, where the name may stand on the right, too; ``None`` where the names are derivatives already, ``dp/da``. ``reserved``:
-    names that shared parts must not get.
+    names that shared parts must not get. ``written``: what was differentiated: products that do not occur in it come in the conventional
+    order. ``raw``: every product as it is computed.
 
     >>> import symgrad as sg
     >>> a, b, c = sg.symbols("a b c")
@@ -29,10 +32,25 @@ class Formulas(dict[str, Expr]):
     dL/db = a
     """
 
-    def __init__(self, formulas: Mapping[str, Expr], of: str | None = "L", reserved: Iterable[str] = ()) -> None:
+    def __init__(
+        self, formulas: Mapping[str, Expr], of: str | None = "L", reserved: Iterable[str] = (), written: Sequence[Expr] | None = None,
+        raw: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(formulas)
         self.of = of
         self.reserved = frozenset(reserved)
+        self.written, self.raw = written, raw
+
+    @cached_property
+    def _read(self) -> dict[str, Expr]:
+        """The formulas in the form in which they are written."""
+        roots = list(self.values())
+        if self.raw:
+            return dict(self)
+        read = readable(roots, self.written)
+        if not is_large(roots) and not Script(read, text_layout).definitions:  # everything is written where it is used
+            read = readable(roots, self.written, shared=True)
+        return dict(zip(self, read, strict=True))
 
     def text(self, width: int | None = None) -> str:
         """The lines as plain text; those longer than ``width`` columns are broken where they can be."""
@@ -42,7 +60,7 @@ class Formulas(dict[str, Expr]):
         script = self._script(text_layout)
         lines = [f"{script.names[d]} = {script.write(d)}" for d in script.definitions]
         heads = {name: f"{name} =" if self.of is None else f"d{self.of}/d{name} =" if self.of else f"{name} ←" for name in self}
-        return [*lines, *(f"{heads[name]} {script.write(e, whole=False)}" for name, e in self.items())]
+        return [*lines, *(f"{heads[name]} {script.write(e, whole=False)}" for name, e in self._read.items())]
 
     def __str__(self) -> str:
         return self.text(terminal_width())
@@ -59,13 +77,13 @@ class Formulas(dict[str, Expr]):
         """The formulas in a notation; in both the same parts have the same names. In updates ``W1`` stands on the right, too."""
         reserved = self.reserved if self.of else {*self.reserved, *self}
         updates = self.of == ""
-        return Script(list(self.values()), layout, brackets, binding=text_layout, reserved=reserved, heads=self, updates=updates)
+        return Script(list(self._read.values()), layout, brackets, binding=text_layout, reserved=reserved, heads=self, updates=updates)
 
     def latex(self) -> str:
         """The lines as LaTeX, aligned, without delimiters."""
         script = self._script(latex_layout, BRACKETS)
         lines = [(latex_name(script.names[d]), script.write(d, part_name), "=") for d in script.definitions]
-        for name, e in self.items():
+        for name, e in self._read.items():
             above, below = (self.of, name) if self.of is not None else (part[1:] for part in name.split("/", 1))
             left = rf"\frac{{\partial {latex_name(above)}}}{{\partial {latex_name(below)}}}" if above else latex_name(name)
             lines.append((left, script.write(e, part_name, whole=False), "=" if above else r"\leftarrow"))

@@ -46,4 +46,6 @@ def _name(name: str) -> str:
     found = re.fullmatch(r"(.*?)_?(\d+)", name)
     stem, digits = (found[1], found[2]) if found and found[1] else (name, "")
     first, underscore, rest = stem.partition("_")
-    return _GREEK.get(first, first) + underscore + rest + digits.translate(_BELOW)
+    difference = "d" if first[:1] == "d" and first[1:] in _GREEK else ""  # dL/dsigma
+    first = first.removeprefix(difference)
+    return difference + _GREEK.get(first, first) + underscore + rest + digits.translate(_BELOW)

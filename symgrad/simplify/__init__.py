@@ -124,7 +124,7 @@ def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | 
     if islands:
         from symgrad.simplify.islands import simplify_islands
 
-        after = simplify_islands(simpler, tidy=lambda forms: apply_local(forms, forms, stability=True), worth=worth)
+        after = simplify_islands(simpler, tidy=lambda forms: apply_local(forms, forms, stability=True), worth=worth, record=record)
         if after != simpler:
             simpler = apply_local(after, after, stability=True, record=record)
     return simpler

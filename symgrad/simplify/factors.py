@@ -137,6 +137,15 @@ def _known_condition(e: Expr) -> Expr | None:
     return do("where", condition, inner, b) if inner is not None else None
 
 
+def _relu_where_positive(e: Expr) -> Expr | None:
+    """``where(z > 0, relu(z), 0)`` is ``relu(z)``, a multiple too."""
+    condition, a, b = e.args
+    if condition.op.name != "greater" or number(condition.args[1]) != 0 or number(b) != 0:
+        return None
+    relu = a.args[1] if a.op.name == "mul" and number(a.args[0]) is not None else a
+    return a if relu.op.name == "relu" and relu.args[0] is condition.args[0] else None
+
+
 def _assuming(e: Expr, condition: Expr, depth: int) -> Expr | None:
     """The expression where the condition holds, ``None`` if that says nothing; it looks a few nodes deep."""
     if e.op.name == "where" and e.args[0] is condition:
@@ -203,6 +212,7 @@ CHOICES: tuple[Rule, ...] = (
     Rule("factor of choice",       ("where",),                 _factor_of_choice,
          sample(lambda A, v, s: do("where", do("greater", symbol("x", "n"), 0), over_n(), 0))),
     Rule("known condition",        ("where",),                 _known_condition,       "where(s > 0, t*where(s > 0, t, 0), s)"),
+    Rule("relu where positive",    ("where",),                 _relu_where_positive,   "where(s > 0, 2*relu(s), 0)"),
     Rule("any label",              ("max",),                   _any_label,
          sample(lambda A, v, s: do("max", one_hot(), axes=(-1,), keepdims=True))),
     Rule("sum of label",           ("sum",),                   _sum_of_label,

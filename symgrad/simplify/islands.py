@@ -24,7 +24,7 @@ from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
 from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.monomials import gathered
-from symgrad.simplify.rewriting import fit, with_args
+from symgrad.simplify.rewriting import Application, fit, with_args
 
 __all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
 
@@ -33,7 +33,8 @@ MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond sta
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
-_REVISION = 3  # of what is decided here: part of the key under which results are remembered
+OURS, THEIRS = "gather factors and terms", "algebra by SymPy"  # who found a form, as the record of rules says it
+_REVISION = 4  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -65,14 +66,16 @@ def forget() -> None:
 
 
 def simplify_islands(
-    roots: Sequence[Expr], cost: CostModel = default_cost, report: Report | None = None, tidy: Tidy | None = None, worth: float = 0.0
-) -> list[Expr]:
+    roots: Sequence[Expr], cost: CostModel = default_cost, report: Report | None = None, tidy: Tidy | None = None, worth: float = 0.0,
+    record: list[Application] | None = None,
+) -> list[Expr]:  # fmt: skip
     """The roots with every island in its cheapest form.
 
     ``cost``: weighted operations of a sequence of roots. ``tidy``: the local rules, which SymPy's forms go through before
     they are compared. ``report`` receives ``islands`` (how many were looked at),
     ``remembered`` (answered without SymPy), ``simplified``, and ``unsimplified``: reasons and how often.
-    ``worth``: islands that cannot save this part of the cost of all roots together stay as they are.
+    ``worth``: islands that cannot save this part of the cost of all roots together stay as they are. ``record`` receives what became
+    of each output, and who found it.
 
     >>> import symgrad as sg
     >>> x, y = sg.symbols("x y")
@@ -81,17 +84,23 @@ def simplify_islands(
     """
     tally = _Tally(report if report is not None else {})
     new: dict[Expr, tuple[Island, Expr]] = {}
+    finders: dict[Expr, str] = {}
     least = worth * cost(roots) if worth else 0.0
     for island in _find(roots, tally):
         if least and island.possible_gain() < least:
             tally.refuse("too little to gain")
             continue
-        forms = _simplified(island, cost, tidy or list, tally)
-        if forms is not None:
-            new.update({old: (island, form) for old, form in zip(island.outputs, forms) if form is not None})
+        found = _simplified(island, cost, tidy or list, tally)
+        if found is not None:
+            changed = {old: (island, form) for old, form in zip(island.outputs, found["forms"]) if form is not None}
+            new.update(changed)
+            finders.update(dict.fromkeys(changed, found["by"]))
     if not new:
         return list(roots)
-    return _put_back(roots, new)
+    done = _put_back(roots, new)
+    if record is not None:
+        record.extend(Application(by, old, done[old]) for old, by in finders.items())
+    return [done[r] for r in roots]
 
 
 class _Tally:
@@ -246,8 +255,8 @@ def _cones(outputs: list[Expr], inside: set[Expr], tally: _Tally) -> list[Island
 # --- simplifying -----------------------------------------------------------------------------------
 
 
-def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> list[Expr | None] | None:
-    """New forms of the outputs over the placeholders (``None`` where one stays), or ``None``."""
+def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> dict[str, Any] | None:
+    """``forms``: of the outputs, over the placeholders, ``None`` where one stays; ``by``: who found them. ``None`` where all stay."""
     if island.is_plain():
         return None
     tally.add("islands")
@@ -268,8 +277,7 @@ def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> l
         tally.refuse(record["reason"])
         return None
     tally.add("simplified")
-    forms = record["forms"]
-    return [new if new is not old else None for old, new in zip(island.forms, forms)]
+    return {"forms": [new if new is not old else None for old, new in zip(island.forms, record["forms"])], "by": record["by"]}
 
 
 def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
@@ -277,7 +285,7 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
     if left_alone():  # SymPy is not made for two threads
         return {"reason": "SymPy still works on a formula that took too long", "temporary": True}
     choice = _Choice(island, cost, tidy)
-    choice.consider(_gathered(island.forms))
+    choice.consider(_gathered(island.forms), OURS)
     if _is_plain(choice.best) or not has_identities(choice.best):
         return choice.record()
     import sympy  # noqa: F401  (here, so that the wall-clock limit does not count it)
@@ -288,7 +296,7 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
         return {"reason": "SymPy took too long", "temporary": True}
     except Exception as error:  # whatever a pass of SymPy may raise, the formula stays
         return {"reason": f"SymPy raised {type(error).__name__}"}
-    choice.consider(found)
+    choice.consider(found, THEIRS)
     return choice.record()
 
 
@@ -310,11 +318,11 @@ class _Choice:
     def __init__(self, island: Island, cost: CostModel, tidy: Tidy) -> None:
         self.island, self.cost, self.tidy = island, cost, tidy
         self.best, self.price = list(island.forms), cost(island.forms)
-        self.refused = ""
+        self.refused = self.by = ""
         self.checked: dict[tuple[int, Expr], str] = {}
 
-    def consider(self, found: Sequence[Sequence[Expr]]) -> None:
-        """Candidates, all outputs together and then one output at a time."""
+    def consider(self, found: Sequence[Sequence[Expr]], by: str) -> None:
+        """Candidates, all outputs together and then one output at a time; ``by``: who made them."""
         passes = [self.tidy(list(forms)) for forms in dict.fromkeys(map(tuple, found))]
         alone = [(i, forms) for i in range(len(self.best)) for forms in passes] if len(self.best) > 1 else []
         for i, forms in [(None, forms) for forms in passes] + alone:
@@ -325,7 +333,7 @@ class _Choice:
             reasons = [self._checked(k, t) for k, t in enumerate(trial) if t is not self.best[k]]
             self.refused = next(filter(None, reasons), self.refused)
             if not any(reasons):
-                self.best, self.price = trial, price
+                self.best, self.price, self.by = trial, price, by
 
     def _checked(self, i: int, form: Expr) -> str:
         if (i, form) not in self.checked:
@@ -333,7 +341,7 @@ class _Choice:
         return self.checked[i, form]
 
     def record(self) -> dict[str, Any]:
-        return {"reason": self.refused or "no cheaper form"} if self.best == self.island.forms else {"forms": self.best}
+        return {"reason": self.refused or "no cheaper form"} if self.best == self.island.forms else {"forms": self.best, "by": self.by}
 
 
 def _all_candidates(island: Island) -> list[list[Expr]]:
@@ -407,11 +415,11 @@ def _recall(island: Island) -> dict[str, Any] | None:
         return None
     if len(forms) != len(island.forms):
         return None
-    return {"forms": forms}
+    return {"forms": forms, "by": str(record.get("by", THEIRS))}
 
 
 def _remember(key: str, record: dict[str, Any], placeholders: Sequence[Expr]) -> None:
-    text = json.dumps(record if "reason" in record else write_forms(record["forms"], placeholders))
+    text = json.dumps(record if "reason" in record else {**write_forms(record["forms"], placeholders), "by": record["by"]})
     if len(_remembered) >= _REMEMBER_AT_MOST:
         _remembered.clear()
     _remembered[key] = text
@@ -422,8 +430,8 @@ def _remember(key: str, record: dict[str, Any], placeholders: Sequence[Expr]) ->
 # --- putting back ----------------------------------------------------------------------------------
 
 
-def _put_back(roots: Sequence[Expr], new: dict[Expr, tuple[Island, Expr]]) -> list[Expr]:
-    """The graph with the new forms in their places; what enters them has been rewritten before."""
+def _put_back(roots: Sequence[Expr], new: dict[Expr, tuple[Island, Expr]]) -> dict[Expr, Expr]:
+    """Each node of the graph with the new forms in their places; what enters them has been rewritten before."""
     done: dict[Expr, Expr] = {}
     for node in topological(*roots):
         if node in new:
@@ -435,7 +443,7 @@ def _put_back(roots: Sequence[Expr], new: dict[Expr, tuple[Island, Expr]]) -> li
                 continue
         args = [done[a] for a in node.args]
         done[node] = node if all(a is b for a, b in zip(args, node.args, strict=True)) else with_args(node, args)
-    return [done[r] for r in roots]
+    return done
 
 
 def _filled(form: Expr, leaves: dict[Expr, Expr]) -> Expr:

@@ -14,7 +14,7 @@ from symgrad.expr import Expr, constant
 from symgrad.simplify.rewriting import do, number, see, with_args
 from symgrad.simplify.terms import LOOK_AT_MOST, MODERATE, SUM, Number, Pass, built_sum, fitted, is_moderate, terms_of, times
 
-__all__ = ["present"]
+__all__ = ["present", "rank"]
 
 
 def present(roots: Sequence[Expr], kept: Mapping[Expr, Expr | None]) -> list[Expr]:
@@ -83,7 +83,7 @@ def _in_front(factor: Number, product: Expr, inside: Collection[Expr], kept: Col
     return front
 
 
-def _rank(e: Expr) -> tuple[int, str]:
+def rank(e: Expr) -> tuple[int, str]:
     """Numbers, names and their powers, functions, sums."""
     e = see(e)
     base = see(e.args[0]) if e.op.name == "pow" and number(e.args[1]) is not None else e
@@ -102,11 +102,11 @@ def _ordered_product(run: Pass, e: Expr, shown: Collection[Expr]) -> Expr:
     A product stays on the left, where it needs no parentheses.
     """
     above, below = _factors(e, run.parts, shown)
-    numbers = [f for f in above if not f.shape and number(f) is not None]
-    few = len(above) - len(numbers) <= 2 and not below and len(numbers) <= 1
-    if len(above) + len(below) > 2 and (few or sum(not _is_bounded(f) for f in above) <= 1):
+    numbers = [f for f in above if not f.shape and (value := number(f)) is not None and is_moderate(value)]
+    few = len(above) - len(numbers) <= 2 and len(numbers) <= 1
+    if len(above) + len(below) > 2 and all(map(_is_scale, below)) and (few or sum(not _is_bounded(f) for f in above) <= 1):
         product = None
-        for factor in sorted(above, key=_rank):
+        for factor in sorted(above, key=rank):
             product = factor if product is None else do("mul", product, factor)
         for divisor in below:
             product = do("div", constant(1) if product is None else product, divisor)
@@ -114,8 +114,8 @@ def _ordered_product(run: Pass, e: Expr, shown: Collection[Expr]) -> Expr:
     if e.op.name != "mul":
         return e
     a, b = e.args
-    products = [x.op.name in ("mul", "div") and _rank(x)[0] > 0 for x in (a, b)]
-    swap = products[1] and not products[0] and _rank(a)[0] > 0 if any(products) else _rank(b) < _rank(a)
+    products = [x.op.name in ("mul", "div") and rank(x)[0] > 0 for x in (a, b)]
+    swap = products[1] and not products[0] and rank(a)[0] > 0 if any(products) else rank(b) < rank(a)
     return do("mul", b, a) if swap else e
 
 
@@ -129,12 +129,18 @@ def _factors(e: Expr, inside: Collection[Expr], shown: Collection[Expr]) -> tupl
         opened = node is e or (node in inside and node not in shown)
         if node.op.name == "mul" and opened:
             stack.extend(reversed(node.args))
-        elif node.op.name == "div" and opened and _rank(node)[0] > 0:
+        elif node.op.name == "div" and opened and rank(node)[0] > 0:
             stack.append(node.args[0])
             below.insert(0, node.args[1])
         else:
             above.append(node)
     return above, below
+
+
+def _is_scale(divisor: Expr) -> bool:
+    """Whether it may change places with factors: of ``1/a/b*x`` and ``x/a/b`` either may overflow where the other does not."""
+    value = number(divisor)
+    return divisor.op.name == "size" or (value is not None and is_moderate(value))
 
 
 _BOUNDED = frozenset({"tanh", "sigmoid", "sin", "cos", "erf", "softmax", "sign", "atan"})
