@@ -11,7 +11,7 @@ import pytest
 import symgrad as sg
 from symgrad.loops import Assign, Loop, interpret, verify
 from symgrad.loops.walk import walk
-from symgrad.render.products import FEW_ROWS, INNER, PREFIX, ROWS, product_program
+from symgrad.render.products import FEW_ROWS, INNER, PREFIX, ROWS, TURNED_ROWS, product_program
 from symgrad.run import engine
 
 TURNED = list(product((False, True), repeat=2))
@@ -107,3 +107,13 @@ def test_a_block_fills_the_registers(registers: int, accumulators: int) -> None:
     program = product_program(4, registers, False, False, packed=True)
     inner = [s for s in walk(program.body) if isinstance(s, Loop)]
     assert max(sum(isinstance(s, Assign) for s in loop.body) for loop in inner) == accumulators
+
+
+@pytest.mark.parametrize("turned", TURNED)
+def test_short_inner_sizes_pass_columns_in_long_runs(turned: tuple[bool, bool]) -> None:
+    """Inner sizes whose panels share the room of one, as many of them as fit, and their last, narrow one."""
+    call, _library = _native("float64", turned, packed=True)
+    for m, n, k in ((13, 500, 3), (TURNED_ROWS + 13, 270, 17), (5, 1100, 31), (30, 90, INNER // 2 + 1)):
+        stored, a, b, c = _operands(m, n, k, turned, "float64", gap=2)
+        call(stored, (1.0, 1.0), m, n, k)
+        np.testing.assert_allclose(stored[2][:, :n], a @ b + c, rtol=1e-13, atol=1e-12)
