@@ -165,6 +165,37 @@ def test_conversions_have_no_box() -> None:
     assert label_of(sg.draw(sg.exp(k * 1.5))) == ["k", "1.5·k", "exp(1.5·k)"] or label_of(sg.draw(sg.exp(k * 1.5)))[1] == "k·1.5"
 
 
+def test_numbers_stand_in_formulas() -> None:
+    X = sg.symbol("X", "n")
+    assert label_of(sg.draw(sg.mean(X**2), wrt=X))[-1] == "2/n·X"
+
+def test_a_number_that_is_not_whole_does_not_look_so() -> None:
+    def shown(value: float) -> str:
+        return dict(box_of(sg.draw(sg.at(sg.tanh(x), x=value)), "x").cells)["data"]
+
+    assert [shown(v) for v in (-0.999967, 2.00001, 3.0, 1e-30, 0.1 + 0.2, 1234567.0)] == [
+        "−0.99997", "2.00001", "3", "1e−30", "0.3", "1.235e+06",
+    ]  # fmt: skip
+
+
+def test_operands_that_are_cut_have_their_places() -> None:
+    left, right = (sg.sin(x * y + sg.exp(a * x) * y) * a**2 for a in sg.symbols("a b"))
+    drawing = sg.draw(left / right)
+    quotient = drawing.graph.boxes[-1]
+    assert quotient.is_ordered and not any(box.is_ordered for box in drawing.graph.boxes[:-1])
+    first, second = (o.id for o in quotient.operands)
+    assert f"{first} -->|1| {quotient.id}" in drawing.mermaid() and f"{second} -->|2| {quotient.id}" in drawing.mermaid()
+    assert drawing.dot().count("headlabel=") == 2 and "headlabel" not in sg.draw(left * right).dot()
+
+
+def test_a_tooltip_has_the_whole_formula_within_bounds() -> None:
+    e = sg.sin(x * y + sg.exp(x) * y) * sg.cos(x + sg.log(y) * sg.sqrt(x))
+    assert sg.draw(e).graph.boxes[-1].tooltip == "sin(x·y + exp(x)·y)·cos(x + log(y)·sqrt(x))"
+    for k in range(50):
+        e = sg.sin(e) * x + k
+    assert all(len(box.tooltip) <= 300 for box in sg.draw(e).graph.boxes)
+
+
 # --- layers --------------------------------------------------------------------------------------------
 
 
@@ -185,6 +216,18 @@ def test_layers_of_named_networks() -> None:
     first, second = sg.nn.Linear(2, 3, "tanh", name="hidden"), sg.nn.MLP(3, [4, 1], name="actor")
     boxes = sg.draw(second(first(sg.symbol("x", ("n", 2))))).graph.boxes
     assert list(dict.fromkeys(box.layer for box in boxes if box.layer)) == ["hidden", "actor, layer 1", "actor, layer 2"]
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_backward_sweep_has_layers_too(activation: str) -> None:
+    net = sg.nn.MLP(2, [8, 8, 8, 1], activation=activation)
+    X, t = sg.symbol("x", ("n", 2)), sg.symbol("t", "n")
+    boxes = sg.draw(sg.nn.mse(net(X)[:, 0], t), wrt=list(net.parameters)).graph.boxes
+    layer = {name: box.layer for box in boxes for name in box.outputs}
+    assert [layer[f"dL/d{p}{sub}"] for sub in "₁₂₃₄" for p in "Wb"] == [f"layer {k}, backward" for k in (1, 1, 2, 2, 3, 3, 4, 4)]
+    assert all(box.layer.endswith("backward") for box in boxes if box.kind == "gradient")
+    passed_on = next(box for box in boxes if box.label.startswith("δ₂ ="))
+    assert passed_on.layer == "layer 2, backward"
 
 
 def test_one_layer_and_formulas_have_no_groups() -> None:
@@ -295,7 +338,8 @@ def test_a_notebook_gets_svg() -> None:
     pytest.importorskip("pygraphviz", reason="pictures of graphs need pygraphviz")
     bundle = sg.draw(x * y)._repr_mimebundle_()
     assert set(bundle) == {"image/svg+xml", "text/plain"} and bundle["text/plain"] == "x·y\n├─ x\n└─ y"
-    ET.fromstring(bundle["image/svg+xml"])
+    picture = ET.fromstring(bundle["image/svg+xml"])
+    assert "max-width:100%" in picture.attrib["style"] and "style" not in ET.fromstring(sg.draw(x * y).svg()).attrib
 
 
 def test_without_pygraphviz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

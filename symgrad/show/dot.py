@@ -18,9 +18,9 @@ def dot(graph: Graph, theme: Theme, direction: str) -> str:
     lines = [
         "digraph {",
         f'  graph [rankdir={direction}, bgcolor="{theme.ground}", fontname="{FONT}", fontsize=11, fontcolor="{theme.muted}", '
-        'nodesep=0.22, ranksep=0.38, pad=0.15, tooltip=" "]',
+        'nodesep=0.22, ranksep=0.38, pad=0.15, labeljust=l, newrank=true, tooltip=" "]',
         f'  node [shape=plain, fontname="{FONT}", fontsize=12, fontcolor="{theme.ink}"]',
-        f'  edge [color="{theme.fills["operation"][1]}", arrowsize=0.65, penwidth=1.1]',
+        f'  edge [color="{theme.fills["operation"][1]}", arrowsize=0.65, penwidth=1.1, fontname="{FONT}"]',
     ]
     groups: dict[str, list[Box]] = {}
     for box in graph.boxes:
@@ -36,23 +36,30 @@ def dot(graph: Graph, theme: Theme, direction: str) -> str:
             lines += [f"  {_node(box, theme)}" for box in boxes]
     readers = Counter(operand.id for box in graph.boxes for operand in box.operands)
     for box in graph.boxes:
-        for operand in box.operands:
+        for place, operand in enumerate(box.operands, 1):
             common = not operand.operands and readers[operand.id] > COMMON
-            lines.append(f"  {operand.id} -> {box.id}{_arrow(operand, box, theme, common)}")
+            lines.append(f"  {operand.id} -> {box.id}{_arrow(operand, box, theme, common, place if box.is_ordered else 0)}")
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _arrow(tail: Box, head: Box, theme: Theme, common: bool) -> str:
-    """``common``: from an input that many read; such arrows stand back, the formulas name it."""
+def _arrow(tail: Box, head: Box, theme: Theme, common: bool, place: int) -> str:
+    """``place``: the operand's, where the formula does not tell it, or 0.
+
+    ``common``: from an input that many read; such arrows stand back, the formulas name it.
+    """
     attributes = [f'color="{theme.fills["gradient"][1]}"'] if head.kind == "gradient" else []
     if common:
         attributes = [f'color="{theme.faint}"', "penwidth=0.8", "arrowsize=0.5", "weight=0"]
+    elif head.kind == "gradient" and head.layer:  # what the backward sweep reads of the forward one stands where it is used
+        attributes.append(f"weight={4 if tail.kind == 'gradient' and tail.operands else 0}")
     elif tail.operands and not tail.layer:
         attributes.append("weight=4")  # what is computed goes straight on
-    if head.layer and tail.layer != head.layer:
+    if head.layer and head.kind != "gradient" and tail.layer != head.layer:
         attributes.append("minlen=2")  # so that a layer's parameters stand behind the layer before: the groups stay in one line
         if tail.layer:
             attributes.append("weight=20")
+    if place:
+        attributes.append(f'headlabel="{place}", labeldistance=1.6, labelangle=30, fontsize=10, fontcolor="{theme.muted}"')
     return f" [{', '.join(attributes)}]" if attributes else ""
 
 

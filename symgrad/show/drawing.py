@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
@@ -26,6 +27,7 @@ __all__ = ["Drawing", "draw"]
 PICTURES = ("svg", "png", "pdf")
 DIRECTIONS = ("LR", "TB", "RL", "BT")
 _one_at_a_time = threading.Lock()
+SHRINK = 0.6  # of a picture's width, at least, in a notebook
 DEEP = 14  # boxes on the longest path, from which on the graph goes from top to bottom
 
 
@@ -61,12 +63,13 @@ def draw(
     point = expr if isinstance(expr, Point) else None
     results = _results(expr.expr if isinstance(expr, Point) else expr)
     derivatives: list[tuple[str, Expr]] = []
+    targets: list[Expr] = []
     if wrt is not None and wrt is not False:
         if len(results) != 1:
             raise ShapeError(f"draw: a gradient is of one expression, these are {len(results)}: draw their sum, or one of them")
-        results, derivatives = _with_gradient(results[0], wrt, simplify)
+        results, derivatives, targets = _with_gradient(results[0], wrt, simplify)
     values, gradients = _numbers(point, [e for _, e in derivatives])
-    return Drawing(build(results, derivatives, values, gradients, limit), theme, direction)
+    return Drawing(build(results, derivatives, values, gradients, limit, targets), theme, direction)
 
 
 def _results(expr: Any) -> list[tuple[str, Expr]]:
@@ -88,7 +91,11 @@ def _results(expr: Any) -> list[tuple[str, Expr]]:
     return found
 
 
-def _with_gradient(result: tuple[str, Expr], wrt: Any, simplify: bool) -> tuple[list[tuple[str, Expr]], list[tuple[str, Expr]]]:
+_Named = list[tuple[str, Expr]]
+
+
+def _with_gradient(result: tuple[str, Expr], wrt: Any, simplify: bool) -> tuple[_Named, _Named, list[Expr]]:
+    """The expression and its derivatives by name, and what these are by."""
     given, expr = result
     if expr.shape:
         shape = dims.format_shape(expr.shape)
@@ -99,13 +106,14 @@ def _with_gradient(result: tuple[str, Expr], wrt: Any, simplify: bool) -> tuple[
         wrt = list(wrt.values())
     elif not isinstance(wrt, Sequence) or isinstance(wrt, str):
         wrt = [wrt]
-    taken = {n.name for n in topological(expr) if n.op.name in ("symbol", "named")}
+    taken = {n.name: n for n in topological(expr) if n.op.name in ("symbol", "named")}
     own = expr.name if expr.op.name == "named" else given or next(name for name in ("L", "f", "y", "out", "") if name not in taken)
     derivatives = []
     for node, derivative in zip(wrt, grad(expr, wrt, simplify=simplify), strict=True):
         below = node if isinstance(node, str) else node.name if node.op.name in ("symbol", "named") else f"({node})"
         derivatives.append((f"d{pretty(own)}/d{pretty(below) if len(below) <= 24 else '(…)'}", derivative))
-    return [("" if expr.op.name == "named" else own, expr)], derivatives
+    targets = [taken.get(w, expr) if isinstance(w, str) else as_expr(w) for w in wrt]
+    return [("" if expr.op.name == "named" else own, expr)], derivatives, targets
 
 
 def _numbers(point: Point | None, derivatives: list[Expr]) -> tuple[dict[Expr, Array], dict[Expr, Array]]:
@@ -169,9 +177,18 @@ class Drawing:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         try:
-            return {"image/svg+xml": self.svg(), "text/plain": str(self)}
+            return {"image/svg+xml": _fitting(self.svg()), "text/plain": str(self)}
         except MissingDependencyError as error:
             return {"text/vnd.mermaid": self.mermaid(), "text/plain": f"{self}\n({error})"}
+
+
+def _fitting(svg: str) -> str:
+    """A picture that shrinks to a notebook's width as long as it can be read there."""
+    found = re.search(r'<svg width="(\d+)pt"', svg)
+    if found is None:
+        return svg
+    least = SHRINK * int(found[1])
+    return svg.replace("<svg ", f'<svg style="max-width:100%;min-width:{least:.0f}pt;height:auto" ', 1)
 
 
 def _rendered(text: str, kind: str) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 from symgrad import dims
 from symgrad.expr import Array, Expr, topological
 from symgrad.show.labels import labels
-from symgrad.show.layers import layers
+from symgrad.show.layers import layers, layers_backward
 from symgrad.show.layout import Script, contraction, seen
 from symgrad.show.text import text_layout
 from symgrad.show.unicode import pretty
@@ -40,12 +40,15 @@ _BADGES = {
 }  # fmt: skip
 
 
+_ORDERED = frozenset({"sub", "div", "pow", "contract", "less", "less_equal", "greater", "greater_equal", "atan2"})
+
+
 @dataclass(eq=False)
 class Box:
     """``kind``: "input", "parameter", "constant", "operation", "gradient" or "elided". ``badge``: the operation's sign, ``label``: its
     formula, ``shape``: for tensors, ``cells``: ("data", "2") and the like, ``outputs``: what it is as a result (``dL/dw``), ``layer``:
     the group that it is drawn in, ``tooltip``: the formula, longer, ``operations``: how many are folded into it, ``operands``: what it
-    reads, twice where it reads it twice."""
+    reads, twice where it reads it twice, ``is_ordered``: which of them is the first cannot be told from the formula."""
 
     id: str
     kind: str
@@ -57,6 +60,7 @@ class Box:
     layer: str = ""
     tooltip: str = ""
     operations: int = 1
+    is_ordered: bool = False
     operands: list[Box] = field(default_factory=list)
 
 
@@ -81,9 +85,10 @@ class Graph:
 
 def build(
     results: Sequence[tuple[str, Expr]], derivatives: Sequence[tuple[str, Expr]], values: Mapping[Expr, Array],
-    gradients: Mapping[Expr, Array], limit: int | None,
+    gradients: Mapping[Expr, Array], limit: int | None, wrt: Sequence[Expr] = (),
 ) -> Graph:
-    """The graph of results by name, and of their derivatives. ``values``, ``gradients``: at a point. ``limit``: of operations."""
+    """The graph of results by name, and of their derivatives. ``values``, ``gradients``: at a point. ``limit``: of operations.
+    ``wrt``: what each derivative is by."""
     roots = [e for _, e in (*results, *derivatives)]
     order = topological(*roots)
     forward = set(topological(*[e for _, e in results]))
@@ -93,7 +98,9 @@ def build(
     hosts, size = _folded(view, limit, named)
     shown, hidden = _nearest(view, hosts, limit)
     formulas = _formulas(order, named, {n for n in view.faces if hosts[n] is not n})
+    complete = _formulas(order, named, view.faces, TOOLTIP)
     groups = layers(order)
+    backward = layers_backward(order, groups, forward, {e: w for (_, e), w in zip(derivatives, wrt)})
     boxes: dict[Expr, Box] = {}
     for k, node in enumerate(shown, 1):
         below = view.below(node)
@@ -102,8 +109,9 @@ def build(
         box.operations = size[node]
         box.shape = dims.format_shape(node.shape) if node.shape else ""
         box.cells = tuple((name, _number(at[node])) for name, at in (("data", values), ("grad", gradients)) if node in at)
-        box.layer = groups.get(below, groups.get(node, "")) if node in forward else ""
-        box.tooltip = _shortened(pretty(formulas[below]), TOOLTIP)
+        box.layer = groups.get(below, groups.get(node, "")) if node in forward else backward.get(node, "")
+        box.tooltip = _shortened(pretty(complete[below]), TOOLTIP)
+        box.is_ordered = below.op.name in _ORDERED and len(set(below.args)) == 2 and formulas[below].count("…") > 1
     for name, e in (*results, *derivatives):
         if name and (node := hosts[view.face(e)]) in boxes:
             boxes[node].outputs.append(name)
@@ -124,7 +132,8 @@ class _View:
             x = seen(node.args[0]) if node.op.name == "named" else None
             if x is not None and users[x] == 1 and x.args and x.op.name != "named" and x not in kept:
                 self._faces[x] = node
-        boxed = [n for n in order if seen(n) is n and (not _is_written(n) or n in kept)]
+        numbers = _numbers(order)
+        boxed = [n for n in order if seen(n) is n and (n not in numbers or n in kept)]
         self.faces = {self._faces.get(n, n): None for n in boxed}  # operands first
         self._faces.update({n: self._faces.get(seen(n), seen(n)) for n in order if seen(n) is not n})
         self._below = {face: x for x, face in self._faces.items() if face.op.name == "named" and seen(face.args[0]) is x}
@@ -142,9 +151,14 @@ class _View:
         return [face for a in self.below(node).args if (face := self.face(seen(a))) in self.faces]
 
 
-def _is_written(node: Expr) -> bool:
-    """Numbers stand in the formulas of their users."""
-    return node.op.name in ("constant", "size") and not node.shape
+def _numbers(order: Sequence[Expr]) -> set[Expr]:
+    """Numbers, and what is made of nothing else (``2/n``): these stand in the formulas of their users."""
+    found: set[Expr] = set()
+    for node in order:
+        leaf = node.op.name in ("constant", "size")
+        if not node.shape and (leaf or (node.op.family == "elementwise" and all(a in found for a in node.args) and node.args)):
+            found.add(node)
+    return found
 
 
 # --- fewer boxes ---------------------------------------------------------------------------------------
@@ -232,13 +246,16 @@ def _without_common(boxes: Sequence[Box]) -> None:
 # --- what a box says -----------------------------------------------------------------------------------
 
 
-def _formulas(order: Sequence[Expr], named: Mapping[Expr, str], folded: Collection[Expr]) -> dict[Expr, str]:
-    """Each node's formula. ``named``: the names that the printed formulas give to shared parts."""
+def _formulas(order: Sequence[Expr], named: Mapping[Expr, str], folded: Collection[Expr], whole: int = WHOLE) -> dict[Expr, str]:
+    """Each node's formula; ``whole``: characters of a part that is ``folded`` into its user.
+
+    ``named``: the names that the printed formulas give to shared parts.
+    """
 
     def stand_in(node: Expr, written: str) -> str | None:
         if node in named:
             return named[node]
-        longest = WHOLE if node in folded else PART
+        longest = whole if node in folded else PART
         return "…" if len(written) > longest and node.args else None
 
     return labels(order, stand_in)
@@ -279,7 +296,10 @@ def _badge(node: Expr) -> str:
 
 
 def _number(value: Array) -> str:
-    """A value in a box: four digits, up to three numbers of an array, of more the smallest and the largest."""
+    """A value in a box: four digits, up to six where it would look like a whole number that it is not.
+
+    Of an array up to three numbers, of more the smallest and the largest.
+    """
     if value.size <= 3:
         numbers = ", ".join(_digits(v) for v in value.ravel().tolist())
         return f"[{numbers}]" if value.ndim else numbers
@@ -290,4 +310,11 @@ def _number(value: Array) -> str:
 
 
 def _digits(value: float) -> str:
-    return str(value) if isinstance(value, (bool, int)) else f"{value + 0.0:.4g}".replace("-", "−")
+    if isinstance(value, (bool, int)):
+        return str(value)
+    shown = (f"{value + 0.0:.{digits}g}" for digits in (4, 5, 6))
+    return next((s for s in shown if not _looks_whole(s) or float(s) == value), f"{value + 0.0:.6g}").replace("-", "−")
+
+
+def _looks_whole(shown: str) -> bool:
+    return shown.lstrip("-").isdecimal() and len(shown) < 4

@@ -7,11 +7,11 @@ result alone, or with its own parameters, belongs to it. Networks of :mod:`symgr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from symgrad.expr import Expr
 
-__all__ = ["layers"]
+__all__ = ["layers", "layers_backward"]
 
 _Key = tuple[bytes, str]  # the network that a parameter belongs to, and the layer's place in it
 
@@ -33,6 +33,24 @@ def layers(order: Sequence[Expr]) -> dict[Expr, str]:
             found[node] = found[others[0]]
     names = _names(found)
     return {node: names[key] for node, key in found.items()} if len(names) > 1 else {}
+
+
+def layers_backward(
+    order: Sequence[Expr], layers: Mapping[Expr, str], forward: Collection[Expr], wrt: Mapping[Expr, Expr]
+) -> dict[Expr, str]:
+    """The layers of what only derivatives need: what a layer's parameters get, and what nothing but lower layers uses besides.
+
+    ``layers``: those of the ``forward`` nodes; ``wrt``: derivative → what it is by.
+    """
+    place = {name: k for k, name in enumerate(dict.fromkeys(layers[n] for n in order if n in forward and n in layers))}
+    name_at = list(place)
+    found = {e: place[layers[w]] for e, w in wrt.items() if w in layers and e not in forward}
+    for node in reversed(order):
+        if node in found and node.args:
+            for a in node.args:
+                if a not in forward and a.args:
+                    found[a] = max(found.get(a, 0), found[node])
+    return {node: f"{name_at[k]}, backward" for node, k in found.items()}
 
 
 def _place(e: Expr) -> _Key | None:
