@@ -35,6 +35,21 @@ def test_a_curve_and_its_derivative() -> None:
     np.testing.assert_allclose(py, 3 * px**2 - 3, atol=1e-12)
 
 
+def test_a_tangent_does_not_look_like_the_derivative() -> None:
+    picture = sg.plot(sg.sin(x), x, (-3, 3), derivative=2, tangent_at=[0.5, 1])
+    drawn = [line for line in picture.axes[0].get_lines() if not line.get_label().startswith("_")]
+    assert len(drawn) == 5 and len({line.get_color() for line in drawn}) == 5
+
+
+def test_heights_of_a_plane_are_round_numbers() -> None:
+    bar = sg.plot(sg.sin(x) * sg.cos(y), x, (-3, 3), y, (-3, 3)).figure.axes[1]
+    assert 0.0 in bar.get_yticks() and all(abs(10 * t - round(10 * t)) < 1e-9 for t in bar.get_yticks())
+
+
+def test_choices_between_numbers_are_written_without_points() -> None:
+    assert "relu′(x) = where(x > 0, 1, 0)" in lines(sg.plot(sg.relu, derivative=True))
+
+
 def test_tangents() -> None:
     picture = sg.plot(3 * x**2 - 4 * x + 5, x, (-5, 5), tangent_at=[3, 0])
     assert list(lines(picture)) == ["3·x² − 4·x + 5", "tangent at x = 3, slope 14", "tangent at x = 0, slope −4"]

@@ -39,7 +39,8 @@ def test_what_is_read_has_the_value_and_the_cost_of_what_is_computed(written: st
     for shared in (False, True):
         read = readable(derivatives, [y], shared=shared)
         np.testing.assert_allclose(np.array(evaluate(read, point)), np.array(evaluate(derivatives, point)), rtol=1e-14)
-        assert all(count([r]).operations <= count([d]).operations for r, d in zip(read, derivatives, strict=True))
+        signs = 1 if shared else 0  # one that several products had together
+        assert all(count([r]).operations <= count([d]).operations + signs for r, d in zip(read, derivatives, strict=True))
 
 
 def test_what_several_formulas_use_keeps_its_name() -> None:

@@ -12,6 +12,7 @@ from symgrad.differentiate import grad, jvp
 from symgrad.differentiate.vectorize import vectorize
 from symgrad.evaluate import evaluate
 from symgrad.expr import Array, Expr, free_symbols, symbol, topological
+from symgrad.show.reading import readable
 from symgrad.show.text import text
 from symgrad.show.unicode import pretty
 
@@ -68,7 +69,7 @@ def names(name: str, e: Expr, order: int, longest: int = LABEL) -> list[str]:
     called = pretty(stem or "f") + PRIMES[order] + (bracket + pretty(argument))
     if e.shape:
         return [f"{called}[{k}]" for k in range(int(e.shape[0]))]
-    formula = text(e)
+    formula = text(readable([e])[0])
     if "\n" in formula or len(pretty(formula)) > longest or pretty(formula) == called:
         return [called]
     return [f"{called} = {pretty(formula)}" if name else pretty(formula)]

@@ -46,7 +46,7 @@ def draw_plane(
     norm = BoundaryNorm(levels, colours.N, extend=extend)
     shades = ax.contourf(mx, my, z, levels=levels, cmap=colours, norm=norm, extend=extend, zorder=0)
     ax.contour(mx, my, z, levels=levels, colors=[theme.ground], linewidths=0.5, alpha=0.35, zorder=1)
-    bar = ax.figure.colorbar(shades, ax=ax, shrink=0.85, pad=0.02, ticks=levels[:: max(1, len(levels) // 8)], format=_tick)
+    bar = ax.figure.colorbar(shades, ax=ax, shrink=0.85, pad=0.02, ticks=_ticks(levels), format=_tick)
     bar.ax.tick_params(colors=theme.ink, labelsize=8, length=2)
     bar.outline.set_visible(False)
     if field:
@@ -73,10 +73,18 @@ def _levels(z: Array) -> tuple[Array, Any]:
     t = np.linspace(0, 1, BANDS + 1)
     share = (middle - low) / (high - low)
     if share < 0.15:
-        t = t**3
-    elif share > 0.85:
-        t = 1 - (1 - t) ** 3
-    return low + (high - low) * t, extend
+        return low + (high - low) * t**3, extend
+    if share > 0.85:
+        return high - (high - low) * (1 - t) ** 3, extend
+    from matplotlib.ticker import MaxNLocator
+
+    return np.asarray(MaxNLocator(BANDS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)), extend
+
+
+def _ticks(levels: Array) -> Array:
+    """About eight of the levels, zero among them where it is one."""
+    step = max(1, len(levels) // 8)
+    return levels[int(np.abs(levels).argmin()) % step :: step]
 
 
 def _draw_field(ax: Any, theme: Theme, e: Expr, variables: Sequence[Variable], known: Mapping[Expr, Any]) -> None:

@@ -208,7 +208,10 @@ def _draw_curves(
 ) -> None:
     drawn: list[tuple[int, Curve]] = []
     colours = itertools.cycle(theme.curves)
+    alone = len(curves) == 1 and not curves[0][1].shape
     own = {k: [next(colours) for _ in range(int(e.shape[0]) if e.shape else 1)] for k, (_, e) in enumerate(curves)}
+    for _ in range(orders if alone else 0):  # a curve's derivatives have colours of their own, no tangent has these
+        next(colours)
     for number, (name, e) in enumerate(curves):
         derivatives = list(itertools.accumulate(range(orders), lambda d, _: derived(d, variable.symbol), initial=e))
         for order, d in enumerate(derivatives):
@@ -216,7 +219,7 @@ def _draw_curves(
             for k, colour in enumerate(own[number]):
                 curve = sample(_entry(d, k, variable, known), variable.start, variable.stop)
                 drawn.append((order, curve))
-                if order and len(curves) == len(own[number]) == 1:
+                if order and alone:
                     colour = theme.curves[order]
                 ax.plot(curve.x, curve.y, color=colour, label=called[k], solid_capstyle="round", **STYLES[order])
         for place in tangents:
@@ -249,7 +252,7 @@ def _draw_tangent(ax: Any, theme: Theme, e: Expr, variable: Variable, place: flo
     if not (np.isfinite(height) and np.isfinite(slope)):
         raise ValueError(f"sg.plot: there is no tangent at {place:g}: the value is {height:g}, the derivative {slope:g}")
     label = f"tangent at {pretty(variable.symbol.name)} = {place:g}, slope {slope:.4g}".replace("-", "−")
-    ax.axline((place, height), slope=slope, color=colour, lw=1.5, ls="dashed", zorder=2.8, label=label)
+    ax.axline((place, height), slope=slope, color=colour, lw=1.2, zorder=2.8, label=label)
     ax.plot([place], [height], "o", color=colour, ms=6.5, mec=theme.ground, mew=1.2, zorder=4, label="_point")
 
 

@@ -1,14 +1,14 @@
 """READING: formulas as people write them where that is not how they are computed. For print alone, nothing that is shown runs.
 
 ``x*f*x`` is computed so, since ``x**2`` may overflow where ``f`` is small; it is read as ``x**2*f``, and ``1/h*x`` as ``x/h``.
-Operations are as many in both.
+Operations are as many in both, but for signs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from symgrad.expr import CONSTANT, Expr, constant, free_symbols, rewrite, topological
+from symgrad.expr import CONSTANT, Expr, constant, free_symbols, intern_node, rewrite, topological
 from symgrad.ops.movement import do
 from symgrad.simplify.present import rank
 from symgrad.simplify.rewriting import number, with_args
@@ -41,6 +41,8 @@ def readable(roots: Sequence[Expr], written: Sequence[Expr] | None = None, *, sh
     for node in order:
         args = [new[a] for a in node.args]
         new[node] = node if all(a is b for a, b in zip(args, node.args, strict=True)) else with_args(node, args)
+        if node.op.name == "where" and all(a.op is CONSTANT for a in node.args[1:]):
+            new[node] = intern_node(node.op, (args[0], *plainly(args[1:])), {}, node.shape, node.kind)
         if node.op.name in _PRODUCT and (shared or node not in inside):
             new[node] = _product(node, new, uses, place, sort=written is not None and node not in own)
     return [new[r] for r in roots]
