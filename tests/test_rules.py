@@ -225,6 +225,48 @@ def test_simplify(formula: Expr, expected: str) -> None:
     assert str(simplify(formula, islands=False)) == expected
 
 
+z = sg.symbol("z")
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        (x + (x + (y / z - y)), "2*x + (y/z - y)"),
+        ((x - y) + (x - z), "x - y + (x - z)"),
+        ((x + 3) + (y - 3), "x + 3 + (y - 3)"),
+        ((x - y) + (y + z), "x - y + (y + z)"),
+        ((x - y) + (2 * x - z), "x - y + (2*x - z)"),
+        ((2 * x - z) + x, "3*x - z"),
+        (x - (y - x), "2*x - y"),
+        (x - (x + y), "-y"),
+        (-(x - y) + 3 * x + y, "2*y + 2*x"),
+        (1 - (2 - (3 - x)), "2 - x"),
+        (x - (y + x * 3), "-2*x - y"),
+    ],
+    ids=str,
+)
+def test_terms_are_added_where_parentheses_may_cancel(formula: Expr, expected: str) -> None:
+    assert str(simplify(formula, islands=False)) == expected
+
+
+@pytest.mark.parametrize(
+    ("formula", "wrt", "at"),
+    [
+        (sg.sqrt(x * y / z), x, (1e-200, -1e300, -1e150)),
+        (y * sg.square(sg.sin(x) / x) / z, z, (1e-100, 1e-260, 1e9)),
+        (x * (x + (y / (1 + x * z) - y)), x, (1e-100, 5.0, 1.0)),
+        (1e200 * (x * y) * z, z, (1e200, 1e-200, 1.0)),
+    ],
+    ids=str,
+)
+def test_a_derivative_is_as_good_as_the_chain_rule_at_extremes(formula: Expr, wrt: Expr, at: tuple[float, ...]) -> None:
+    values = dict(zip((x, y, z), at, strict=True))
+    with np.errstate(all="ignore"):
+        raw, new = (float(evaluate(sg.grad(formula, wrt, simplify=simpler), values)) for simpler in (False, True))
+    assert math.isfinite(raw) and raw != 0
+    assert new == pytest.approx(raw, rel=1e-15, abs=0)
+
+
 def test_simplify_takes_sequences_and_dicts() -> None:
     assert simplify([x + 0, y * 1]) == [x, y]
     assert simplify((x + 0,)) == (x,)

@@ -1,4 +1,4 @@
-"""COLLECT: sums and products as wholes: constants gathered, like terms added.
+"""COLLECT: products as wholes: constants gathered; and the pass over all nodes, in which like terms are added (``sums``).
 
 A sum (or product) is taken apart only through nodes that nobody else uses. What the user wrote keeps its order and
 its shape unless something in it cancels or adds up.
@@ -10,12 +10,13 @@ decimal (``2*0.1``); factors keep the order in which they were multiplied.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from symgrad.expr import CONSTANT, Expr, constant
+from symgrad.expr import Expr, constant
 from symgrad.simplify.rewriting import BOTH, Application, Pattern, Rule, do, fit, number, see, with_args
-from symgrad.simplify.terms import ADDABLE, LOOK_AT_MOST, PRODUCT, SUM, Number, Pass, built_sum, is_moderate, plus, terms_of, times
+from symgrad.simplify.sums import collect_sum
+from symgrad.simplify.terms import LOOK_AT_MOST, PRODUCT, SUM, Number, Pass, is_moderate, times
 
 __all__ = ["collect"]
 
@@ -39,7 +40,7 @@ def collect(
         if node.op.name in ("mul", "div", "neg") and node not in run.inside:
             new = _collect_product(run, node, new)
         if node.op.name in SUM and node not in run.inside:
-            new = _collect_sum(run, node, new)
+            new = collect_sum(run, new)
         new = _apply_late(run, node, new, late)
         run.became(node, new)
         if new is not plain or any(a in changed for a in node.args):
@@ -235,71 +236,3 @@ def _into_divisor(factor: Expr, product: Expr) -> Expr | None:
     for node in reversed(spine):
         e = do(node.op.name, e, node.args[1])
     return e
-
-
-# --- sums -----------------------------------------------------------------------------------------------
-
-
-def _split(e: Expr) -> tuple[Number, Expr]:
-    """A term as a number times the rest."""
-    if e.op.name == "mul":
-        value = number(e.args[0])
-        if value is not None and e.args[1].shape == e.shape and is_moderate(value):
-            return value, e.args[1]
-    return 1, e
-
-
-def _same_product(e: Expr) -> Hashable:
-    """A key under which ``a*b`` and ``b*a`` are one term."""
-    e = see(e)
-    return frozenset(e.args) if e.op.name == "mul" else e
-
-
-def _collect_sum(run: Pass, node: Expr, new: Expr) -> Expr:
-    """Like terms added up, numbers too."""
-    if new.op.name not in SUM or _are_unlike(new.args):
-        return new
-    terms = terms_of(new, run.parts)
-    if len(terms) < 2:
-        return new
-    found: dict[Hashable, list[tuple[Number, Expr]]] = {}
-    merged = False
-    for sign, term in terms:
-        value = number(term)
-        scale, rest = (value * sign, constant(1)) if value is not None and not term.shape and abs(value) < ADDABLE else _split(term)
-        scale = scale if rest.op.name == "constant" else scale * sign
-        same = found.setdefault(1 if rest.op.name == "constant" and not rest.shape else _same_product(rest), [])
-        total = plus(same[0][0], scale) if same and same[0][1].shape == rest.shape else None
-        if total is None:
-            same.append((scale, rest))
-        else:
-            same[0] = (total, same[0][1])
-            merged = True
-    if not merged:
-        return new
-    items = [(s, r) for same in found.values() for s, r in same if s]
-    result = fit(built_sum([_term(s, r) for s, r in items]), new)
-    return new if result is None else run.note("add like terms", new, result)
-
-
-def _are_unlike(args: Sequence[Expr]) -> bool:
-    """Whether a sum has one or two terms that plainly cannot be added up: the usual case, seen at a glance."""
-    rests = []
-    for e in args:
-        name = e.op.name
-        if name in SUM:
-            return False
-        rests.append(e.args[1] if name == "mul" and e.args[0].op is CONSTANT else e)
-    if len(rests) < 2:
-        return True
-    names = {e.op.name for e in rests}
-    return rests[0] is not rests[1] and names not in _ALIKE and names.isdisjoint(("named", "nonnegative"))
-
-
-_ALIKE = ({"mul"}, {"constant"})
-
-
-def _term(scale: Number, rest: Expr) -> tuple[int, Expr]:
-    if number(rest) == 1 and not rest.shape:
-        return (-1 if scale < 0 else 1), constant(abs(scale))
-    return (-1 if scale < 0 else 1), rest if abs(scale) == 1 else do("mul", constant(abs(scale)), rest)
