@@ -90,3 +90,14 @@ def test_long_parts_stand_as_the_number_of_their_row() -> None:
 def test_a_notebook_gets_a_table() -> None:
     shown = sg.at(sg.where(a < b, a, b), a=1, b=2)._repr_html_()
     assert shown.startswith("<table>") and "a &lt; b" in shown
+
+
+def test_a_point_is_indexed_by_node_and_by_name() -> None:
+    x, k = sg.symbol("x"), sg.symbol("k", integer=True)
+    square = x**2
+    point = sg.at(square.named("square") * k, x=3.0, k=2)
+    assert point["square"] == (9.0, 2.0) == point[square] and point["x"].grad == 12.0
+    assert point["k"].value == 2 and point["k"].grad is None
+    assert list(point) == point.nodes and len(point) == len(point.nodes)
+    with pytest.raises(ValueError, match="nothing is named 'cube'"):
+        point["cube"]

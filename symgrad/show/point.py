@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,11 +50,18 @@ def at(expr: Any, values: Mapping[Any, Any] | None = None, /, **named: Any) -> P
     return Point(root, given)
 
 
+class Numbers(NamedTuple):
+    """A node's value, and the derivative with respect to it: ``None`` where there is none."""
+
+    value: Any
+    grad: Any
+
+
 class Point:
     """What :func:`at` returns. ``expr``: the expression; ``nodes``: its nodes but constants, operands first; ``inputs``: the point,
     symbol → number or array; ``values``, ``gradients``: node → array.
 
-    Prints as a table, in a notebook as an HTML one.
+    ``point[node]``, ``point["name"]``: both as a :class:`Numbers`. Prints as a table, in a notebook as an HTML one.
     """
 
     def __init__(self, expr: Expr, values: Mapping[Expr, Any]) -> None:
@@ -82,6 +89,24 @@ class Point:
         if wanted.kind != "real":
             raise TypeError(f"a derivative with respect to {wanted.kind} values does not exist")
         return _plain(self.gradients[wanted])
+
+    def __getitem__(self, node: Any) -> Numbers:
+        """Value and gradient of a node (see :meth:`value`).
+
+        >>> import symgrad as sg
+        >>> x = sg.symbol("x")
+        >>> point = sg.at((x**2).named("square") + x, x=3.0)
+        >>> point["square"], point[x].grad
+        (Numbers(value=9.0, grad=1.0), 7.0)
+        """
+        wanted = self._node(node)
+        return Numbers(_plain(self.values[wanted]), _plain(self.gradients[wanted]) if wanted in self.gradients else None)
+
+    def __iter__(self) -> Iterator[Expr]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
 
     @cached_property
     def gradients(self) -> dict[Expr, Array]:
