@@ -144,3 +144,16 @@ def test_the_square_of_a_gradient_is_not_that_of_its_parameter() -> None:
 
     assert tight(r"0.1 \nabla W_{1}^{2}") == r"0.1 (\nabla W_{1})^{2}"
     assert tight(r"\nabla W_{1}^{\mathrm{actor}}") == r"\nabla W_{1}^{\mathrm{actor}}"
+
+
+def test_a_condition_that_is_reckoned_with_is_an_indicator() -> None:
+    v = sg.symbol("v", "n")
+    shown = sg.grad(sg.max(v), v).latex()
+    assert shown == r"\frac{\mathbf{1}\{v = \max(v)\}}{\sum_{i} \mathbf{1}\{v_{i} = \max(v)\}}"
+
+
+def test_parts_are_not_called_what_a_greek_name_is_written() -> None:
+    r, delta = sg.symbols("r delta")
+    y = sg.where(abs(r) < delta, r**2 / 2, delta * (abs(r) - delta / 2)) * sg.exp(r)
+    formulas = sg.compile(sg.substitute(y, {r: sg.symbol("p") - sg.symbol("q")}), cache=False).formulas
+    assert "δ" not in [line.split(" = ")[0] for line in str(formulas).splitlines()]

@@ -28,7 +28,7 @@ PICTURES = ("svg", "png", "pdf")
 DIRECTIONS = ("LR", "TB", "RL", "BT")
 _one_at_a_time = threading.Lock()
 SHRINK = 0.6  # of a picture's width, at least, in a notebook
-DEEP = 14  # boxes on the longest path, from which on the graph goes from top to bottom
+DEEP = 10  # boxes on the longest path, from which on the graph goes from top to bottom
 
 
 def draw(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from symgrad import dims
 from symgrad.expr import Expr
@@ -357,4 +358,19 @@ _WITH_INDEX: dict[str, Callable[[Expr, Sequence[str]], Layout]] = {
 
 def latex_layout(e: Expr) -> Layout:
     """How one node reads as LaTeX: its binding strength and its pieces."""
-    return _LAYOUTS.get(e.op.name, _records_latex)(e)
+    strength, pieces = _LAYOUTS.get(e.op.name, _records_latex)(e)
+    if e.op.name in _ARITHMETIC:
+        pieces = [q for p in pieces for q in (_indicated(p) if _is_condition(p) else (p,))]
+    return strength, pieces
+
+
+_ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg", "pow", "sum", "mean", "contract"})
+
+
+def _is_condition(piece: Piece) -> TypeGuard[tuple[Expr, int]]:
+    return isinstance(piece, tuple) and isinstance(piece[0], Expr) and seen(piece[0]).kind == "boolean" and bool(seen(piece[0]).args)
+
+
+def _indicated(condition: tuple[Expr, int]) -> tuple[Piece, ...]:
+    """A condition that is reckoned with: 1 where it holds."""
+    return r"\mathbf{1}\left\{", (condition[0], ANY), r"\right\}"

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from symgrad.expr import Expr
+from symgrad.show.unicode import pretty
 
 __all__ = ["bare", "call_parts", "is_affine", "is_hidden", "senders"]
 
@@ -114,6 +115,7 @@ class _Names:
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
+        self.taken |= {pretty(name) for name in self.taken}  # delta is written as δ
         self._letters: dict[str, str] = {}
         self._count: dict[str, int] = {}
 
