@@ -43,6 +43,10 @@ def _table() -> dict[float, Known]:
         table.setdefault(value / 2, Known(f"{text}/2", rf"\frac{{{latex}}}{{2}}", True))
     for multiple in (2, 3, 4, 8):
         table.setdefault(multiple * math.pi, Known(f"{multiple}*pi", rf"{multiple} \pi", True))
+    for above in (1, 3):
+        for times in (1, 2, 4, 8, 16):
+            below, sign = ("pi", r"\pi") if times == 1 else (f"({times}*pi)", rf"{times} \pi")
+            table.setdefault(above / (times * math.pi), Known(f"{above}/{below}", rf"\frac{{{above}}}{{{sign}}}", True))
     for part in (2, 3, 4, 6, 8, 180):
         table.setdefault(math.pi / part, Known(f"pi/{part}", rf"\frac{{\pi}}{{{part}}}", True))
     for below in (3, 6, 7, 9):

@@ -5,7 +5,8 @@
     collect       constants gathered, like terms added
     present       the user's order put back, the conventional one elsewhere
     monomials     factors and terms of small scalar parts gathered, what is computed anyway used again
-    islands       these parts in their cheapest form: by monomials, by SymPy
+    products      common factors multiplied once, signs where they cost nothing
+    islands       these parts in their cheapest form: by monomials, products, by SymPy
 
 Never slower, never wrong: see the head of ``rules`` for what sound means here.
 """
@@ -105,7 +106,8 @@ def simplify(expr: Any, *, islands: bool = True, record: list[Application] | Non
 
     ``expr``: an expression, or a sequence or dict of them. ``islands``: let SymPy work on small scalar parts.
     ``record``: a list that receives every rule applied, with what it changed. ``worth``: the part of the whole cost that
-    SymPy must be able to save before it is asked (0: it always is).
+    SymPy must be able to save before it is asked (0: it always is). The rules are tables, ``symgrad.simplify.rules.RULES``: one
+    line each, with a name, whether it makes formulas cheaper, more accurate or easier to read, and what it does.
 
     >>> import symgrad as sg
     >>> x = sg.symbol("x")

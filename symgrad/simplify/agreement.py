@@ -81,13 +81,25 @@ def _into_range(column: Array, bounds: str) -> Array:
 def disagreement(before: Expr, after: Expr, leaves: Sequence[Expr], ranges: Sequence[str]) -> str:
     """Why ``after`` may not stand for ``before`` (both elementwise, of scalar leaves); empty where it may."""
     for dtype in ("float64", "float32"):
-        points = sample_points(ranges, dtype)
+        points, old = _sampled(before, tuple(leaves), tuple(ranges), dtype)
         with np.errstate(all="ignore"):
-            old, new = (_evaluate(e, leaves, points.values, dtype) for e in (before, after))
+            new = _evaluate(after, leaves, points.values, dtype)
             reason = _compare(before, after, leaves, points, old, new)
         if reason:
             return f"{reason} ({dtype})"
     return ""
+
+
+@lru_cache(maxsize=8)  # one form is compared with several
+def _sampled(form: Expr, leaves: tuple[Expr, ...], ranges: tuple[str, ...], dtype: str) -> tuple[Points, Array]:
+    points = _points(ranges, dtype)
+    with np.errstate(all="ignore"):
+        return points, _evaluate(form, leaves, points.values, dtype)
+
+
+@lru_cache(maxsize=64)
+def _points(ranges: tuple[str, ...], dtype: str) -> Points:
+    return sample_points(ranges, dtype)
 
 
 def depends(forms: Sequence[Expr], leaves: Sequence[Expr], ranges: Sequence[str]) -> list[bool]:
@@ -141,7 +153,67 @@ def _compare(before: Expr, after: Expr, leaves: Sequence[Expr], points: Points, 
         return ""
     distance = np.abs(new - old)[asked] / np.spacing(np.abs(old))[asked]
     asked = asked[np.argsort(-np.where(np.isfinite(distance), distance, np.inf), kind="stable")[:_PRECISE_POINTS]]
-    return _ask_mpmath(before, leaves, points, old, new, asked)
+    verdict = _verdict_in_wide(before, after, leaves, [v[asked] for v in points.values], old[asked], new[asked])
+    if np.any(verdict < 0):
+        return "less accurate"
+    unsure = asked[verdict == 0]
+    return _ask_mpmath(before, leaves, points, old, new, unsure) if len(unsure) else ""
+
+
+def _verdict_in_wide(before: Expr, after: Expr, leaves: Sequence[Expr], values: Sequence[Array], old: Array, new: Array) -> Array:
+    """Whether the new value is as good as the old one, by a wider float, which is a hundred times faster than mpmath: 1 where it is,
+    -1 where it is not, 0 where the forms do not agree far beyond the narrow float's rounding there, so that nothing is known."""
+    wide, dtype = _wider(old.dtype), old.dtype
+    verdict = np.zeros(len(new), int)
+    if wide is None or not all(n.op.name in _WIDE for n in topological(before, after)):
+        return verdict
+    exact, sure = _in_wide(before, after, leaves, values, dtype, wide)
+    error, rounding = np.abs(new - exact), ULPS * np.spacing(np.abs(exact.astype(dtype)))
+    verdict[sure & ((error <= rounding) | (np.isfinite(old) & (error <= np.abs(old - exact))))] = 1
+    left = np.flatnonzero(sure & (verdict == 0))
+    if len(left):
+        nearby, known = _error_nearby_in_wide(before, after, leaves, [v[left] for v in values], dtype, wide)
+        verdict[left] = np.where(known, np.where(error[left] <= rounding[left] + 2 * nearby, 1, -1), 0)
+    return verdict
+
+
+def _error_nearby_in_wide(
+    before: Expr, after: Expr, leaves: Sequence[Expr], values: Sequence[Array], dtype: Any, wide: str
+) -> tuple[Array, Array]:  # fmt: skip
+    """As :func:`_error_nearby`, of many points at once, and where it is known."""
+    worst, known = np.zeros(len(values[0]), wide), np.ones(len(values[0]), bool)
+    for step in _steps(len(leaves)):
+        around = [(x + k * np.spacing(x)).astype(dtype) for x, k in zip(values, step)]
+        exact, sure = _in_wide(before, after, leaves, around, dtype, wide)
+        here = _evaluate(before, leaves, around, str(dtype))
+        known &= sure
+        worst = np.maximum(worst, np.where(np.isfinite(here), np.abs(here - exact), 0))
+    return worst, known
+
+
+def _steps(count: int) -> Array:
+    """How many units in the last place the neighbours of a point are away, one row each."""
+    return np.random.default_rng(7).integers(-_AROUND, _AROUND + 1, (_NEIGHBOURS, count))
+
+
+def _in_wide(before: Expr, after: Expr, leaves: Sequence[Expr], values: Sequence[Array], dtype: Any, wide: str) -> tuple[Array, Array]:
+    """The values in a wider float, and where both forms agree on them far beyond the narrow one's rounding."""
+    at = [v.astype(wide) for v in values]
+    exact, other = (_evaluate(e, leaves, at, wide) for e in (before, after))
+    ulp = np.spacing(np.abs(exact.astype(dtype)))
+    return exact, np.isfinite(ulp) & (np.abs(exact - other) <= ulp / 256)
+
+
+_WIDE = frozenset({
+    "symbol", "constant", "add", "sub", "mul", "div", "neg", "square", "pow", "sqrt", "exp", "log", "abs", "sign", "sin", "cos", "tan",
+    "sinh", "cosh", "tanh", "nonnegative", "to_real", "expm1", "log1p",
+})  # fmt: skip  # whose values keep the width of their operands
+
+
+def _wider(dtype: Any) -> str | None:
+    if dtype == np.float32:
+        return "float64"
+    return "longdouble" if np.finfo("longdouble").nmant >= 63 else None
 
 
 def _ask_mpmath(before: Expr, leaves: Sequence[Expr], points: Points, old: Array, new: Array, asked: Array) -> str:
@@ -176,7 +248,7 @@ def _is_as_close(before: Expr, leaves: Sequence[Expr], at: Sequence[Any], old: A
 def _error_nearby(form: Expr, leaves: Sequence[Expr], at: Sequence[Any], dtype: Any, digits: int) -> Any:
     """How much the form is off at most at points around this one."""
     context = _context(digits)
-    steps = np.random.default_rng(7).integers(-_AROUND, _AROUND + 1, (_NEIGHBOURS, len(leaves)))
+    steps = _steps(len(leaves))
     around = [(x + steps[:, k] * np.spacing(x)).astype(dtype) for k, x in enumerate(at)]
     worst = context.mpf(0)
     for i, value in enumerate(_evaluate(form, leaves, around, str(dtype))):

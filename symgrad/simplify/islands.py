@@ -24,6 +24,7 @@ from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
 from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.monomials import gathered
+from symgrad.simplify.products import products_shared
 from symgrad.simplify.rewriting import Application, fit, with_args
 
 __all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
@@ -34,7 +35,7 @@ MAX_CONES = 100  # outputs of a large region that are looked at one by one
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, THEIRS = "gather factors and terms", "algebra by SymPy"  # who found a form, as the record of rules says it
-_REVISION = 4  # of what is decided here: part of the key under which results are remembered
+_REVISION = 5  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -303,13 +304,25 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
 def _gathered(forms: Sequence[Expr]) -> list[list[Expr]]:
     """Factors and terms gathered by ourselves: each output for itself, and what the first one computes used for the others."""
     found = []
-    guards = any(n.op.name == "nonnegative" for n in topological(*forms))
-    for fractions in (True, False):
+    names = {n.op.name for n in topological(*forms)}
+    guards = "nonnegative" in names
+    for fractions in (True, False) if not names.isdisjoint(("add", "sub")) else (False,):
         for guarded in (False, True) if guards else (True,):
             found.append(gathered(forms, fractions=fractions, guarded=guarded))
             if len(forms) > 1:
                 found.append([forms[0], *gathered(forms[1:], forms[:1], fractions=fractions, guarded=guarded)])
-    return found
+    if shared := _shared(forms):  # what is computed once for several places as it is: it may be there for its range
+        found.append(gathered(forms, shared))
+    return [products_shared(candidate) for candidate in dict.fromkeys(map(tuple, [*found, forms]))]
+
+
+def _shared(forms: Sequence[Expr]) -> list[Expr]:
+    """The nodes with more than one use."""
+    uses: dict[Expr, int] = {}
+    for node in topological(*forms):
+        for a in node.args:
+            uses[a] = uses.get(a, 0) + 1
+    return [node for node, n in uses.items() if n > 1 and node.args]
 
 
 class _Choice:

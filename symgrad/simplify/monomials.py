@@ -22,10 +22,11 @@ __all__ = ["gathered"]
 MAX_POWER = 16
 MAX_TERMS = 12  # of a sum that is multiplied out
 MAX_REUSED = 48  # nodes that a product is compared with
-_HALF = Fraction(1, 2)
+_LEAST = 2.0**-64  # of numbers that are made one; none is larger than its reciprocal
 
-Powers = dict[Expr, Fraction]
-Key = frozenset[tuple[Expr, Fraction]]
+_ONE = Fraction(1)  # most coefficients are this very one
+Powers = dict[Expr, int]  # exponents in halves: 2 is the first power, 1 the root
+Key = frozenset[tuple[Expr, int]]
 
 
 class Monomial(NamedTuple):
@@ -34,24 +35,26 @@ class Monomial(NamedTuple):
     coefficient: Fraction
     powers: Powers
 
-    def times(self, other: Monomial, exponent: Fraction | int = 1) -> Monomial:
+    def times(self, other: Monomial, exponent: int = 1) -> Monomial:
         """Times a power of another one."""
         powers = dict(self.powers)
         for base, power in other.powers.items():
-            total = powers.get(base, Fraction(0)) + power * exponent
+            total = powers.get(base, 0) + power * exponent
             if total:
                 powers[base] = total
             else:
                 powers.pop(base, None)
-        factor = other.coefficient if exponent == 1 else other.coefficient ** int(exponent) if other.coefficient != 1 else 1
-        return Monomial(self.coefficient * factor, powers)
+        if other.coefficient is _ONE:
+            return Monomial(self.coefficient, powers)
+        factor = other.coefficient if exponent == 1 else other.coefficient**exponent
+        return Monomial(factor if self.coefficient is _ONE else self.coefficient * factor, powers)
 
     @property
     def key(self) -> Key:
         return frozenset(self.powers.items())
 
 
-ONE = Monomial(Fraction(1), {})
+ONE = Monomial(_ONE, {})
 Terms = list[Monomial]
 
 
@@ -108,7 +111,7 @@ class _Gatherer:
 
     def _offer(self, node: Expr) -> None:
         form = self.forms[node]
-        if len(self.reused) < MAX_REUSED and (len(form.powers) > 1 or any(p != 1 for p in form.powers.values())):
+        if len(self.reused) < MAX_REUSED and (len(form.powers) > 1 or any(p != 2 for p in form.powers.values())):
             self.reused.setdefault(node, form)
 
     def _form(self, node: Expr, there: bool) -> Monomial:
@@ -125,7 +128,7 @@ class _Gatherer:
         if name == "div" and args[1].coefficient:
             return self._settled(args[0].times(_inverse(args[1])))
         if name in ("pow", "square"):
-            exponent = Fraction(2) if name == "square" else _exponent(node.args[1])
+            exponent = 2 if name == "square" else _exponent(node.args[1])
             if exponent is not None and (args[0].coefficient or exponent > 0):
                 return self._settled(ONE.times(args[0], exponent))
         if name == "sqrt":
@@ -140,29 +143,29 @@ class _Gatherer:
         new = node if all(a is b for a, b in zip(args, node.args)) else do(node.op.name, *args, **node.params)
         if new.shape != node.shape or new.kind != node.kind:
             new = node
-        return Monomial(Fraction(1), {new: Fraction(1)})
+        return Monomial(_ONE, {new: 2})
 
     def _root(self, x: Monomial) -> Monomial:
         """The root of a product is no product of roots: its factors may be negative."""
         if x.coefficient == 1 and len(x.powers) == 1:
             [(base, power)] = x.powers.items()
-            if power == 2:
-                return Monomial(x.coefficient, {do("abs", base): Fraction(1)})
+            if power == 4:
+                return Monomial(x.coefficient, {do("abs", base): 2})
         whole = self.write(x)
         guarded = see(whole)
         self.wholes[whole] = self.forms.get(guarded, x) if guarded is not whole else x
-        return Monomial(Fraction(1), {whole: _HALF})
+        return Monomial(_ONE, {whole: 1})
 
     def _settled(self, x: Monomial) -> Monomial:
         """Whole powers of what a root was taken of, as the powers of its factors; even powers of ``abs(x)`` as those of ``x``."""
         for base, power in list(x.powers.items()):
-            if base.op.name == "abs" and power.denominator == 1 and power % 2 == 0 and base.args[0] in self.forms:
+            if power % 4 == 0 and base.op.name == "abs" and base.args[0] in self.forms:
                 rest = {b: p for b, p in x.powers.items() if b is not base}
-                x = Monomial(x.coefficient, rest).times(self.forms[base.args[0]], power)
-        for base in [b for b, p in x.powers.items() if b in self.wholes and p.denominator == 1]:
+                x = Monomial(x.coefficient, rest).times(self.forms[base.args[0]], power // 2)
+        for base in [b for b, p in x.powers.items() if p % 2 == 0 and b in self.wholes]:
             power = x.powers[base]
-            if self.wholes[base].powers != {base: 1}:
-                x = Monomial(x.coefficient, {b: p for b, p in x.powers.items() if b is not base}).times(self.wholes[base], power)
+            if self.wholes[base].powers != {base: 2}:
+                x = Monomial(x.coefficient, {b: p for b, p in x.powers.items() if b is not base}).times(self.wholes[base], power // 2)
         return x
 
     # --- sums --------------------------------------------------------------------------------------
@@ -176,7 +179,7 @@ class _Gatherer:
         terms = _merged(terms)
         if there:
             self._remember(node, terms)
-            return Monomial(Fraction(1), {node: Fraction(1)})
+            return Monomial(_ONE, {node: 2})
         self.terms[node] = terms
         return self._product_of(terms)
 
@@ -184,7 +187,7 @@ class _Gatherer:
         """The terms of a sum that nothing but a number stands before; otherwise the one."""
         if len(x.powers) == 1:
             [(base, power)] = x.powers.items()
-            if power == 1 and base in self.sums and (base not in self.kept or abs(x.coefficient) == 1):
+            if power == 2 and base in self.sums and (base not in self.kept or abs(x.coefficient) == 1):
                 return [Monomial(t.coefficient * x.coefficient, t.powers) for t in self.sums[base]]
         return [x]
 
@@ -206,18 +209,18 @@ class _Gatherer:
         if len(flat) != len(rest):
             return self._settled(factor.times(self._product_of(flat)))
         base, scale = self._base_of(flat)
-        return self._settled(Monomial(factor.coefficient * scale, factor.powers).times(Monomial(Fraction(1), {base: Fraction(1)})))
+        return self._settled(Monomial(factor.coefficient * scale, factor.powers).times(Monomial(_ONE, {base: 2})))
 
     def _multiplied_out(self, terms: Terms) -> Terms:
         """The terms without brackets, where few enough come of it."""
         waiting, done = list(terms), Terms()
         while waiting:
             term = waiting.pop()
-            inner = next((b for b, p in term.powers.items() if b in self.sums and p.denominator == 1 and 1 <= p <= 2), None)
+            inner = next((b for b, p in term.powers.items() if b in self.sums and p in (2, 4)), None)
             if inner is None:
                 done.append(term)
                 continue
-            rest = term.times(Monomial(Fraction(1), {inner: Fraction(1)}), -1)
+            rest = term.times(Monomial(_ONE, {inner: 2}), -1)
             waiting.extend(rest.times(t) for t in self.sums[inner])
             if len(waiting) + len(done) > MAX_TERMS * len(terms):
                 return terms
@@ -248,13 +251,13 @@ class _Gatherer:
 
     def write(self, x: Monomial) -> Expr:
         """The cheapest way to compute a product from what is there."""
-        for base in [b for b, p in x.powers.items() if b in self.wholes and p.denominator == 2]:
+        for base in [b for b, p in x.powers.items() if p % 2 and b in self.wholes]:
             for step in (1, -1):  # x/sqrt(x*y) is sqrt(x*y)/y
-                other = x.times(Monomial(Fraction(1), {base: Fraction(1)}), step).times(self.wholes[base], -step)
+                other = x.times(Monomial(_ONE, {base: 2}), step).times(self.wholes[base], -step)
                 x = min(x, other, key=_price)
         while x.coefficient:
-            near = [(node, form) for node, form in self.reused.items() if form.powers.keys() & x.powers.keys()]
-            trials = [self._with(node, form, power, x) for node, form in near for power in (1, -1, 2)]
+            near = [(node, form) for node, form in self.reused.items() if not x.powers.keys().isdisjoint(form.powers)]
+            trials = [self._with(node, form, n, x) for node, form in near for n in (1, -1, 2) if _uses_up(x.powers, form.powers, n)]
             best = min(trials, key=_price, default=x)
             if _price(best) >= _price(x):
                 break
@@ -262,7 +265,12 @@ class _Gatherer:
         return _written(x)
 
     def _with(self, node: Expr, form: Monomial, power: int, x: Monomial) -> Monomial:
-        return x.times(form, -power).times(Monomial(Fraction(1), {node: Fraction(1)}), power)
+        return x.times(form, -power).times(Monomial(_ONE, {node: 2}), power)
+
+
+def _uses_up(powers: Powers, part: Powers, exponent: int) -> bool:
+    """Whether a product is left with lower powers without this part."""
+    return sum(abs(powers.get(b, 0)) - abs(powers.get(b, 0) - p * exponent) for b, p in part.items()) > 0
 
 
 # --- numbers and terms -----------------------------------------------------------------------------
@@ -277,15 +285,15 @@ def _nice(node: Expr) -> Fraction | None:
     return fraction if abs(fraction.numerator) < 10**6 and fraction.denominator <= 1024 else None
 
 
-def _exponent(node: Expr) -> Fraction | None:
+def _exponent(node: Expr) -> int | None:
     value = number(node)
     if value is None or node.shape or not abs(value) <= MAX_POWER or value != int(value):
         return None
-    return Fraction(int(value))
+    return int(value)
 
 
 def _inverse(x: Monomial) -> Monomial:
-    return Monomial(1 / x.coefficient, {base: -power for base, power in x.powers.items()})
+    return Monomial(x.coefficient if x.coefficient is _ONE else 1 / x.coefficient, {base: -power for base, power in x.powers.items()})
 
 
 def _merged(terms: Iterable[Monomial]) -> Terms:
@@ -302,14 +310,15 @@ def _common(terms: Terms, fractions: bool) -> Monomial:
     bases = dict.fromkeys(b for t in terms for b in t.powers)
     powers: Powers = {}
     for base in bases:
-        here = [t.powers.get(base, Fraction(0)) for t in terms]
+        here = [t.powers.get(base, 0) for t in terms]
         least = min(here)
         if least > 0 or (fractions and least < 0):
             powers[base] = least
         elif max(here) < 0:
             powers[base] = max(here)
     sizes = [t.coefficient for t in terms]
-    return Monomial(Fraction(reduce(gcd, [s.numerator for s in sizes]), reduce(_lcm, [s.denominator for s in sizes])), powers)
+    factor = Fraction(reduce(gcd, [s.numerator for s in sizes]), reduce(_lcm, [s.denominator for s in sizes]))
+    return Monomial(_ONE if factor == 1 else factor, powers)
 
 
 def _lcm(a: int, b: int) -> int:
@@ -327,10 +336,10 @@ def _identity(terms: Terms) -> tuple[frozenset[tuple[Key, Fraction]], Fraction]:
 # --- products --------------------------------------------------------------------------------------
 
 
-def _sides(x: Monomial) -> tuple[dict[Fraction, list[Expr]], dict[Fraction, list[Expr]]]:
+def _sides(x: Monomial) -> tuple[dict[int, list[Expr]], dict[int, list[Expr]]]:
     """By exponent, the bases that are multiplied and those that are divided by."""
-    above: dict[Fraction, list[Expr]] = {}
-    below: dict[Fraction, list[Expr]] = {}
+    above: dict[int, list[Expr]] = {}
+    below: dict[int, list[Expr]] = {}
     for base, power in x.powers.items():
         (above if power > 0 else below).setdefault(abs(power), []).append(base)
     return above, below
@@ -338,6 +347,9 @@ def _sides(x: Monomial) -> tuple[dict[Fraction, list[Expr]], dict[Fraction, list
 
 def _price(x: Monomial) -> float:
     """What the product costs, its bases being there."""
+    factor, x = _one_number(x)
+    if factor is not None:
+        return _price(x) + 1.0 if any(p > 0 for p in x.powers.values()) else _price(x)
     above, below = _sides(x)
     total = 0.0
     for side in (above, below):
@@ -351,28 +363,40 @@ def _price(x: Monomial) -> float:
     return total
 
 
-def _power_price(power: Fraction) -> float:
-    whole = power.numerator // power.denominator
-    return (6.0 + (whole > 0) if power.denominator == 2 else 0.0) + power_cost(whole or 1)
+def _power_price(power: int) -> float:
+    whole = power // 2
+    return (6.0 + (whole > 0) if power % 2 else 0.0) + power_cost(whole or 1)
+
+
+def _one_number(x: Monomial) -> tuple[float | None, Monomial]:
+    """All numbers of a product as one, rounded once, and the product without them; ``None`` where there are only exact ones."""
+    inexact = {base: power for base, power in x.powers.items() if base.op is CONSTANT and power % 2 == 0}
+    if not inexact or not all(_LEAST < abs(float(number(base) or 0)) < 1 / _LEAST for base in inexact):
+        return None, x
+    factor = float(reduce(lambda a, b: a * b, (Fraction(float(number(b) or 0)) ** (p // 2) for b, p in inexact.items()), x.coefficient))
+    rest = Monomial(_ONE, {base: power for base, power in x.powers.items() if base not in inexact})
+    return (factor, rest) if _LEAST < abs(factor) < 1 / _LEAST else (None, x)
 
 
 def _written(x: Monomial) -> Expr:
+    factor, x = _one_number(x)
     above, below = _sides(x)
-    top, bottom = abs(x.coefficient.numerator), x.coefficient.denominator
-    numerator = _multiplied(above, top)
+    top, bottom = x.coefficient.numerator, x.coefficient.denominator
+    front = constant(factor) if factor is not None and factor != 1 else constant(top) if abs(top) != 1 and factor is None else None
+    numerator = _multiplied(above, front)
     if below or bottom != 1:
-        divisor = _multiplied(below, bottom)
+        divisor = _multiplied(below, constant(bottom) if bottom != 1 else None)
         assert divisor is not None
         result = do("div", constant(1) if numerator is None else numerator, divisor)
     else:
         result = constant(1) if numerator is None else numerator
     if x.coefficient == 0:
         return constant(0)
-    return do("neg", result) if x.coefficient < 0 else result
+    return do("neg", result) if top == -1 else result
 
 
-def _multiplied(side: Mapping[Fraction, list[Expr]], factor: int) -> Expr | None:
-    parts = [constant(factor)] if factor != 1 else []
+def _multiplied(side: Mapping[int, list[Expr]], factor: Expr | None) -> Expr | None:
+    parts = [factor] if factor is not None else []
     for power, bases in sorted(side.items(), key=lambda item: item[0]):
         constants = [b for b in bases if b.op is CONSTANT]
         product = reduce(lambda a, b: do("mul", a, b), constants + [b for b in bases if b.op is not CONSTANT])
@@ -380,9 +404,9 @@ def _multiplied(side: Mapping[Fraction, list[Expr]], factor: int) -> Expr | None
     return reduce(lambda a, b: do("mul", a, b), parts) if parts else None
 
 
-def _raised(base: Expr, power: Fraction) -> Expr:
-    whole = power.numerator // power.denominator
-    if power.denominator == 2:
+def _raised(base: Expr, power: int) -> Expr:
+    whole = power // 2
+    if power % 2:
         root = do("sqrt", base)
         return root if not whole else do("mul", base if whole == 1 else do("pow", base, whole), root)
     return base if whole == 1 else do("pow", base, whole)

@@ -1,0 +1,165 @@
+"""PRODUCTS: what products have in common is computed once, and a minus sign goes where it costs nothing.
+
+The last step of gathering: ``-n*exp(-m*g*x/k)*g*x/k`` is ``t = -g*x/k; n*exp(m*t)*t``, and ``-a*(b - c)`` is ``a*(c - b)``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from symgrad.expr import CONSTANT, Expr, constant, symbol, topological
+from symgrad.simplify.cost import cost
+from symgrad.simplify.rewriting import do, number, with_args
+
+__all__ = ["products_shared"]
+
+MAX_PRODUCTS = 16  # whose factors are compared with each other
+_PRODUCT = frozenset({"mul", "div", "neg"})
+_SIGN = constant(-1)  # stands for a minus sign among factors
+
+
+class _Factor(NamedTuple):
+    """A factor of a product; ``below``: it is divided by."""
+
+    base: Expr
+    below: bool
+
+
+def products_shared(roots: Sequence[Expr]) -> list[Expr]:
+    """The roots, of the same values but for rounding, in fewer operations where products have factors in common.
+
+    >>> import symgrad as sg
+    >>> a, b, c, d = sg.symbols("a b c d")
+    >>> products_shared([-(a*(b - c)*d)])
+    [a*(c - b)*d]
+    """
+    best = _without_signs(roots)
+    shared = _without_signs(_share(roots))
+    return shared if cost(shared) < cost(best) else best
+
+
+def _uses(roots: Sequence[Expr]) -> Counter[Expr]:
+    uses = Counter(roots)
+    for node in topological(*roots):
+        uses.update(node.args)
+    return uses
+
+
+# --- signs -----------------------------------------------------------------------------------------
+
+
+def _without_signs(roots: Sequence[Expr]) -> list[Expr]:
+    """A minus sign in front of a product turns a difference in it round, where nothing else uses that."""
+    uses = _uses(roots)
+    turned: dict[Expr, Expr] = {}  # a difference → the other way round
+    dropped: set[Expr] = set()  # signs that are not needed then
+    for node in topological(*roots):
+        if node.op.name == "neg" and (difference := _difference_in(node.args[0], uses, turned)) is not None:
+            turned[difference] = do("sub", difference.args[1], difference.args[0])
+            dropped.add(node)
+    if not dropped:
+        return list(roots)
+    new: dict[Expr, Expr] = {}
+    for node in topological(*roots):
+        if node in turned:
+            new[node] = do("sub", new[node.args[1]], new[node.args[0]])
+        else:
+            new[node] = new[node.args[0]] if node in dropped else with_args(node, [new[a] for a in node.args])
+    return [new[r] for r in roots]
+
+
+def _difference_in(product: Expr, uses: Counter[Expr], turned: dict[Expr, Expr]) -> Expr | None:
+    """A difference among the factors of a product that has no other use."""
+    waiting = [product]
+    while waiting:
+        e = waiting.pop()
+        if uses[e] > 1 or e in turned:
+            continue
+        if e.op.name == "sub":
+            return e
+        if e.op.name in ("mul", "div"):
+            waiting.extend(reversed(e.args))
+        elif e.op.name == "pow" and (number(e.args[1]) or 0) % 2 == 1:
+            waiting.append(e.args[0])
+    return None
+
+
+# --- common factors --------------------------------------------------------------------------------
+
+
+def _share(roots: Sequence[Expr]) -> list[Expr]:
+    """The roots with what several products have in common as a node of its own."""
+    uses, order = _uses(roots), topological(*roots)
+    inside = {a for n in order if n.op.name in _PRODUCT for a in n.args if a.op.name in _PRODUCT and uses[a] == 1 and a.shape == n.shape}
+    products = [n for n in order if n.op.name in _PRODUCT and n not in inside]
+    if not 1 < len(products) <= MAX_PRODUCTS:
+        return list(roots)
+    factors = {n: _factors(n, inside) for n in products}
+    parts: dict[Expr, Counter[_Factor]] = {}  # common parts: a symbol of their own → their factors
+    while (common := _largest_common([*factors.values(), *parts.values()])) is not None:
+        name = symbol(f"common_part_{len(parts)}")
+        for own in [*factors.values(), *parts.values()]:
+            if common <= own:
+                own.subtract(common)
+                own += Counter()
+                own[_Factor(name, False)] += 1
+        parts[name] = common
+    return _rebuilt(roots, factors, parts) if parts else list(roots)
+
+
+def _factors(product: Expr, inside: set[Expr]) -> Counter[_Factor]:
+    found: Counter[_Factor] = Counter()
+    waiting = [(product, False)]
+    while waiting:
+        e, below = waiting.pop()
+        if e is not product and e not in inside:
+            found[_Factor(e, below)] += 1
+        elif e.op.name == "neg":
+            found[_Factor(_SIGN, False)] += 1
+            waiting.append((e.args[0], below))
+        else:
+            a, b = e.args
+            waiting += [(b, below != (e.op.name == "div")), (a, below)]
+    if found[_Factor(_SIGN, False)] % 2 == 0:
+        del found[_Factor(_SIGN, False)]
+    return +Counter({f: n for f, n in found.items() if f.base is not _SIGN or n % 2} | {f: 1 for f in found if f.base is _SIGN})
+
+
+def _largest_common(products: Sequence[Counter[_Factor]]) -> Counter[_Factor] | None:
+    best: Counter[_Factor] | None = None
+    for i, one in enumerate(products):
+        for other in products[:i]:
+            common = one & other
+            if common.total() > 1 and any(not f.below for f in common) and (best is None or common.total() > best.total()):
+                best = common
+    return best
+
+
+def _rebuilt(roots: Sequence[Expr], factors: dict[Expr, Counter[_Factor]], parts: dict[Expr, Counter[_Factor]]) -> list[Expr]:
+    new: dict[Expr, Expr] = {}
+    waiting = list(roots)
+    while waiting:
+        node = waiting[-1]
+        own = factors.get(node) or parts.get(node)
+        needed = list(node.args) if own is None else [f.base for f in own if f.base is not _SIGN]
+        if missing := [a for a in needed if a not in new]:
+            waiting.extend(missing)
+            continue
+        waiting.pop()
+        new[node] = with_args(node, [new[a] for a in node.args]) if own is None else _multiplied(own, new)
+    return [new[r] for r in roots]
+
+
+def _multiplied(factors: Counter[_Factor], new: dict[Expr, Expr]) -> Expr:
+    sides: list[Expr | None] = [None, None]
+    ordered = sorted(factors.elements(), key=lambda f: f.base.op is not CONSTANT)
+    for base, below in ordered:
+        if base is not _SIGN:
+            side = sides[below]
+            sides[below] = new[base] if side is None else do("mul", side, new[base])
+    above, under = sides
+    result = above if above is not None else constant(1)
+    result = result if under is None else do("div", result, under)
+    return do("neg", result) if factors[_Factor(_SIGN, False)] else result
