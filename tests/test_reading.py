@@ -39,7 +39,7 @@ def test_what_is_read_has_the_value_and_the_cost_of_what_is_computed(written: st
     for shared in (False, True):
         read = readable(derivatives, [y], shared=shared)
         np.testing.assert_allclose(np.array(evaluate(read, point)), np.array(evaluate(derivatives, point)), rtol=1e-14)
-        signs = 1 if shared else 0  # one that several products had together
+        signs = 1  # one that several products had together
         assert all(count([r]).operations <= count([d]).operations + signs for r, d in zip(read, derivatives, strict=True))
 
 
@@ -47,6 +47,11 @@ def test_what_several_formulas_use_keeps_its_name() -> None:
     x, w, b, t = sg.symbols("x w b t")
     y = (sg.sigmoid(w * x + b) - t) ** 2 * sg.tanh(w * x + b)
     assert str(Formulas(sg.grad(y, {"w": w, "b": b}), written=[y])).splitlines()[-2:] == ["dL/dw = x*δ", "dL/db = δ"]
+
+
+def test_minus_signs_stand_in_front() -> None:
+    x, y, z = sg.symbols("x y z")
+    assert [str(e) for e in readable([x * (-y) * z, sg.exp(x * -y), x - y * (-z), (-x) * y])] == ["-x*y*z", "exp(-x*y)", "x + y*z", "-x*y"]
 
 
 def test_the_bare_chain_rule_stays_as_it_is_computed() -> None:

@@ -38,13 +38,16 @@ def readable(roots: Sequence[Expr], written: Sequence[Expr] | None = None, *, sh
     own = set(topological(*written or ()))
     place = {s.name: k for k, s in enumerate(free_symbols(*written or ()))}
     new: dict[Expr, Expr] = {}
+    opposite: dict[Expr, Expr] = {}  # products with a minus sign that has been put in front → without it
     for node in order:
         args = [new[a] for a in node.args]
         new[node] = node if all(a is b for a, b in zip(args, node.args, strict=True)) else with_args(node, args)
         if node.op.name == "where" and all(a.op is CONSTANT for a in node.args[1:]):
             new[node] = intern_node(node.op, (args[0], *plainly(args[1:])), {}, node.shape, node.kind)
         if node.op.name in _PRODUCT and (shared or node not in inside):
-            new[node] = _product(node, new, uses, place, sort=written is not None and node not in own)
+            new[node] = _product(node, new, uses, place, opposite, sort=written is not None and node not in own)
+        elif node.op.name in ("add", "sub") and args[1] in opposite:
+            new[node] = do("sub" if node.op.name == "add" else "add", args[0], opposite[args[1]])
     return [new[r] for r in roots]
 
 
@@ -53,13 +56,18 @@ def _multiplied(node: Expr) -> tuple[Expr, ...]:
 
 
 def _is_open(part: Expr, whole: Expr, uses: Mapping[Expr, int]) -> bool:
-    """Whether a factor is a product that is read together with the whole; a reciprocal is, whoever else uses it."""
+    """Whether a factor is a product that is read together with the whole; a reciprocal and
+    a minus sign are, whoever else uses them."""
+    if part.op.name == "neg" and part.shape in ((), whole.shape):
+        return True
     if part.op.name not in _PRODUCT or part.shape != whole.shape or part.kind != whole.kind:
         return False
     return uses[part] <= 1 or (part.op.name == "div" and number(part.args[0]) == 1)
 
 
-def _product(root: Expr, new: Mapping[Expr, Expr], uses: Mapping[Expr, int], place: Mapping[str, int], sort: bool) -> Expr:
+def _product(
+    root: Expr, new: Mapping[Expr, Expr], uses: Mapping[Expr, int], place: Mapping[str, int], opposite: dict[Expr, Expr], sort: bool
+) -> Expr:
     sign, above, below, merged = 1, _Powers(), _Powers(), False
     stack = [(root, False)]
     while stack:
@@ -67,6 +75,7 @@ def _product(root: Expr, new: Mapping[Expr, Expr], uses: Mapping[Expr, int], pla
         if node.op.name in _PRODUCT and not divides and (node is root or _is_open(node, root, uses)):
             if node.op.name == "neg":
                 sign = -sign
+                merged |= bool(above)  # a minus sign stands in front
             stack += [(a, False) for a in reversed(_multiplied(node))]
             if node.op.name == "div":
                 stack.append((node.args[1], True))
@@ -85,12 +94,17 @@ def _product(root: Expr, new: Mapping[Expr, Expr], uses: Mapping[Expr, int], pla
         return new[root]
     ordered = sorted((f for f in above if f is not one), key=lambda f: _rank(f, place))
     first, *others = [do("pow", f, constant(above[f])) if above[f] > 1 else f for f in ordered] or [constant(1)]
-    product = first if sign > 0 else do("neg", first)
+    product, positive = first if sign > 0 else do("neg", first), first
     for factor in others:
-        product = do("mul", product, factor)
+        product, positive = do("mul", product, factor), do("mul", positive, factor)
     for f, power in below.items():
-        product = do("div", product, do("pow", f, constant(power)) if power > 1 else f)
-    return product if (product.shape, product.kind) == (root.shape, root.kind) else new[root]
+        divisor = do("pow", f, constant(power)) if power > 1 else f
+        product, positive = do("div", product, divisor), do("div", positive, divisor)
+    if (product.shape, product.kind) != (root.shape, root.kind):
+        return new[root]
+    if sign < 0:
+        opposite[product] = positive
+    return product
 
 
 def _rank(e: Expr, place: Mapping[str, int]) -> tuple[int, int, str]:
