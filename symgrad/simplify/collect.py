@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from symgrad.expr import Expr, constant
-from symgrad.simplify.rewriting import BOTH, Application, Pattern, Rule, do, fit, number, see, with_args
+from symgrad.simplify.rewriting import BOTH, Application, Pattern, Rule, do, fit, number, with_args
 from symgrad.simplify.sums import collect_sum
 from symgrad.simplify.terms import LOOK_AT_MOST, PRODUCT, SUM, Number, Pass, is_moderate, times
 

@@ -7,7 +7,7 @@ from symgrad.expr import Expr, apply, constant
 from symgrad.ops.linear import canonical_spec, contract, split_spec
 from symgrad.ops.movement import reshape_to
 from symgrad.simplify.factors import inner_factor
-from symgrad.simplify.rewriting import Rule, do, number, see
+from symgrad.simplify.rewriting import CHEAPER, Rule, do, number, see
 from symgrad.simplify.samples import sample
 from symgrad.simplify.tensors import everywhere
 
@@ -188,18 +188,18 @@ def _contract_eye(e: Expr) -> Expr | None:
 
 
 CONTRACTIONS: tuple[Rule, ...] = (
-    Rule("sum of product",         ("sum",),                   _sum_of_product,        "sum(A*v, axis=1)", late=0),
-    Rule("contract transposed",    ("contract",),              _contract_transposed,   "A.T @ A"),
-    Rule("transposed contract",    ("transpose",),             _transposed_contract,   "(A @ B).T"),
-    Rule("contract negative",      ("contract",),              _contract_negative,     "A @ (-v)"),
-    Rule("contract scaled",        ("contract",),              _contract_scaled,       "A @ (3*v)"),
-    Rule("contract nothing",       ("contract",),              _contract_nothing,
+    Rule("sum of product",         CHEAPER,  ("sum",),      _sum_of_product,         "sum(A*v, axis=1)", late=0),
+    Rule("contract transposed",    CHEAPER,  ("contract",), _contract_transposed,    "A.T @ A"),
+    Rule("transposed contract",    CHEAPER,  ("transpose",), _transposed_contract,    "(A @ B).T"),
+    Rule("contract negative",      CHEAPER,  ("contract",), _contract_negative,      "A @ (-v)"),
+    Rule("contract scaled",        CHEAPER,  ("contract",), _contract_scaled,        "A @ (3*v)"),
+    Rule("contract nothing",       CHEAPER,  ("contract",), _contract_nothing,
          sample(lambda A, v, s: do("contract", s, v, spec=",i->i"))),
-    Rule("contract zeros",         ("contract",),              _contract_zeros,        "A @ broadcast_to(0, (3,))"),
-    Rule("contract ones",          ("contract",),              _contract_ones,         "A @ broadcast_to(s, (3,))"),
-    Rule("contract repeated",      ("contract",),              _contract_repeated,
+    Rule("contract zeros",         CHEAPER,  ("contract",), _contract_zeros,         "A @ broadcast_to(0, (3,))"),
+    Rule("contract ones",          CHEAPER,  ("contract",), _contract_ones,          "A @ broadcast_to(s, (3,))"),
+    Rule("contract repeated",      CHEAPER,  ("contract",), _contract_repeated,
          sample(lambda A, v, s: do("contract", A, do("broadcast_to", v, shape=(2, 3)), spec="ij,ij->i"))),
-    Rule("contract factor",        ("contract",),              _contract_factor,
+    Rule("contract factor",        CHEAPER,  ("contract",), _contract_factor,
          sample(lambda A, v, s: do("contract", A[:, :, None] * v, A, spec="ijk,ik->jk"))),
-    Rule("contract eye",           ("contract",),              _contract_eye,          "A @ eye(3)"),
+    Rule("contract eye",           CHEAPER,  ("contract",), _contract_eye,           "A @ eye(3)"),
 )  # fmt: skip

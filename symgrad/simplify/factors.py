@@ -9,7 +9,7 @@ from symgrad.dims import Dim
 from symgrad.expr import Expr, apply, constant, symbol
 from symgrad.ops.movement import reshape_to
 from symgrad.ops.reduce import size_of
-from symgrad.simplify.rewriting import Rule, do, number
+from symgrad.simplify.rewriting import CHEAPER, FORM, Rule, do, number
 from symgrad.simplify.samples import one_hot, over_n, sample
 
 __all__ = ["CHOICES", "FACTORS", "inner_factor"]
@@ -193,28 +193,28 @@ def _sum_of_label(e: Expr) -> Expr | None:
 # --- tables ------------------------------------------------------------------------------------------------
 
 FACTORS: tuple[Rule, ...] = (
-    Rule("sum of scaled",          ("sum",),                   _sum_of_scaled,
+    Rule("sum of scaled",          CHEAPER,  ("sum",),      _sum_of_scaled,
          sample(lambda A, v, s: do("sum", over_n(), axes=(-1,), keepdims=False))),
-    Rule("whole over size",        ("div",),                   _whole_over_size,
+    Rule("whole over size",        FORM,     ("div",),      _whole_over_size,
          sample(lambda A, v, s: do("div", 2.0, do("size", dim="n"))), cosmetic=True, look=lambda a, b: a == "constant"),
-    Rule("size quotient",          ("mul",),                   _size_quotient,
+    Rule("size quotient",          CHEAPER,  ("mul",),      _size_quotient,
          sample(lambda A, v, s: do("mul", 2, do("div", 1, do("size", dim="n")))), look=lambda a, b: b == "div"),
-    Rule("factor of factor",       ("mul",),                   _factor_of_factor,
+    Rule("factor of factor",       CHEAPER,  ("mul",),      _factor_of_factor,
          sample(lambda A, v, s: do("mul", 2, over_n())), tensors=True),
-    Rule("factor of product",      ("mul",),                   _factor_of_product,
+    Rule("factor of product",      FORM,     ("mul",),      _factor_of_product,
          sample(lambda A, v, s: do("mul", over_n(), symbol("x", "n"))), tensors=True),
-    Rule("moved factor",           ("reshape", "transpose"),   _moved_factor,          "reshape(3*A, (6,))"),
-    Rule("common factor",          ("add", "sub"),             _common_factor,
+    Rule("moved factor",           FORM,     ("reshape", "transpose"), _moved_factor,           "reshape(3*A, (6,))"),
+    Rule("common factor",          CHEAPER,  ("add", "sub"), _common_factor,
          sample(lambda A, v, s: do("add", over_n(), do("mul", do("div", 1, do("size", dim="n")), symbol("y", "n")))), tensors=True),
 )  # fmt: skip
 
 CHOICES: tuple[Rule, ...] = (
-    Rule("factor of choice",       ("where",),                 _factor_of_choice,
+    Rule("factor of choice",       FORM,     ("where",),    _factor_of_choice,
          sample(lambda A, v, s: do("where", do("greater", symbol("x", "n"), 0), over_n(), 0))),
-    Rule("known condition",        ("where",),                 _known_condition,       "where(s > 0, t*where(s > 0, t, 0), s)"),
-    Rule("relu where positive",    ("where",),                 _relu_where_positive,   "where(s > 0, 2*relu(s), 0)"),
-    Rule("any label",              ("max",),                   _any_label,
+    Rule("known condition",        CHEAPER,  ("where",),    _known_condition,        "where(s > 0, t*where(s > 0, t, 0), s)"),
+    Rule("relu where positive",    CHEAPER,  ("where",),    _relu_where_positive,    "where(s > 0, 2*relu(s), 0)"),
+    Rule("any label",              CHEAPER,  ("max",),      _any_label,
          sample(lambda A, v, s: do("max", one_hot(), axes=(-1,), keepdims=True))),
-    Rule("sum of label",           ("sum",),                   _sum_of_label,
+    Rule("sum of label",           CHEAPER,  ("sum",),      _sum_of_label,
          sample(lambda A, v, s: do("sum", do("where", one_hot(), s, 0), axes=(-1,), keepdims=False))),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from symgrad.expr import Expr, apply, constant, symbol
 from symgrad.ops.linear import canonical_spec, split_spec
 from symgrad.ops.reduce import size_of
 from symgrad.simplify.factors import inner_factor, is_plain_factor
-from symgrad.simplify.rewriting import BOTH, Rule, do, number, see
+from symgrad.simplify.rewriting import ACCURATE, BOTH, CHEAPER, FORM, Rule, do, number, see
 
 __all__ = ["MATRICES"]
 
@@ -363,43 +363,43 @@ def _has(name: str) -> Callable[..., bool]:
 
 MATRICES: tuple[Rule, ...] = (
     # products
-    Rule("reading order",          ("contract",),              _reading_order,         _square(lambda A, B, v: v @ A), cosmetic=True),
-    Rule("contract itself",        ("contract",),              _contract_itself,
+    Rule("reading order",          FORM,     ("contract",), _reading_order,          _square(lambda A, B, v: v @ A), cosmetic=True),
+    Rule("contract itself",        FORM,     ("contract",), _contract_itself,
          _square(lambda A, B, v: do("contract", v, v, spec="i,j->ji"))),
-    Rule("transposed symmetric",   ("transpose",),             _transposed_symmetric,  _square(lambda A, B, v: do("inv", _gram(A)).T)),
-    Rule("transposed scaled",      ("transpose",),             _transposed_scaled,     _square(lambda A, B, v: (do("det", B) * A).T)),
-    Rule("contract symmetric",     ("contract",),              _contract_symmetric,
+    Rule("transposed symmetric",   CHEAPER,  ("transpose",), _transposed_symmetric,   _square(lambda A, B, v: do("inv", _gram(A)).T)),
+    Rule("transposed scaled",      FORM,     ("transpose",), _transposed_scaled,      _square(lambda A, B, v: (do("det", B) * A).T)),
+    Rule("contract symmetric",     FORM,     ("contract",), _contract_symmetric,
          _square(lambda A, B, v: do("contract", A, do("inv", _gram(A)), spec="ij,kj->ik"))),
-    Rule("turned product",         ("contract",),              _turned_product,
+    Rule("turned product",         FORM,     ("contract",), _turned_product,
          _square(lambda A, B, v: do("contract", do("contract", A, B, spec="ij,ik->jk"), v, spec="ij,i->j")), look=_has("contract")),
-    Rule("determinant outside",    ("contract",),              _contract_det,
+    Rule("determinant outside",    FORM,     ("contract",), _contract_det,
          _square(lambda A, B, v: A @ (do("det", B) * B)), look=_has("mul")),
     # sums
-    Rule("sum of products",        ("add", "sub"),             _sum_of_products,       _square(lambda A, B, v: A @ v + A.T @ v), late=BOTH),
-    Rule("common number",          ("add", "sub"),             _common_number,
+    Rule("sum of products",        CHEAPER,  ("add", "sub"), _sum_of_products,        _square(lambda A, B, v: A @ v + A.T @ v), late=BOTH),
+    Rule("common number",          CHEAPER,  ("add", "sub"), _common_number,
          _square(lambda A, B, v: 0.5*A + 0.5*B), tensors=True, look=_has("mul")),
-    Rule("number to scalar",       ("mul",),                   _number_to_scalar,      "2*(s*v)", tensors=True, look=_has("mul")),
-    Rule("sum of solutions",       ("add", "sub"),             _sum_of_solutions,
+    Rule("number to scalar",       CHEAPER,  ("mul",),      _number_to_scalar,       "2*(s*v)", tensors=True, look=_has("mul")),
+    Rule("sum of solutions",       CHEAPER,  ("add", "sub"), _sum_of_solutions,
          _square(lambda A, B, v: do("solve", A, v, vector=True) + do("solve", A, 2*v + 1, vector=True)), late=BOTH, look=_has("solve")),
     # inverses and systems
-    Rule("inverse",                ("inv",),                   _inverse,               _square(lambda A, B, v: do("inv", A.T))),
-    Rule("times inverse",          ("contract",),              _times_inverse,
+    Rule("inverse",                FORM,     ("inv",),      _inverse,                _square(lambda A, B, v: do("inv", A.T))),
+    Rule("times inverse",          CHEAPER,  ("contract",), _times_inverse,
          _square(lambda A, B, v: do("trace", A @ do("inv", A))), look=_has("inv")),
-    Rule("solve by identity",      ("solve",),                 _solve_by_identity,
+    Rule("solve by identity",      CHEAPER,  ("solve",),    _solve_by_identity,
          _square(lambda A, B, v: do("solve", A, do("eye", rows=3, columns=3), vector=False))),
-    Rule("solve scaled",           ("solve", "solve_triangular"), _solve_scaled,
+    Rule("solve scaled",           FORM,     ("solve", "solve_triangular"), _solve_scaled,
          _square(lambda A, B, v: do("solve", A, -v, vector=True))),
     # determinants and traces
-    Rule("of transpose",           ("det", "logdet", "signdet", "trace"), _of_transpose, _square(lambda A, B, v: do("det", A.T))),
-    Rule("logdet of inverse",      ("logdet",),                _logdet_of_inverse,     _square(lambda A, B, v: do("logdet", do("inv", A)))),
-    Rule("det of inverse",         ("det",),                   _det_of_inverse,        _square(lambda A, B, v: do("det", do("inv", A)))),
-    Rule("of identity",            ("det", "logdet", "trace"), _of_identity,
+    Rule("of transpose",           CHEAPER,  ("det", "logdet", "signdet", "trace"), _of_transpose, _square(lambda A, B, v: do("det", A.T))),
+    Rule("logdet of inverse",      CHEAPER,  ("logdet",),   _logdet_of_inverse,      _square(lambda A, B, v: do("logdet", do("inv", A)))),
+    Rule("det of inverse",         CHEAPER,  ("det",),      _det_of_inverse,         _square(lambda A, B, v: do("det", do("inv", A)))),
+    Rule("of identity",            CHEAPER,  ("det", "logdet", "trace"), _of_identity,
          _square(lambda A, B, v: do("trace", do("eye", rows=3, columns=3)))),
-    Rule("log of det",             ("log",),                   _log_of_det,
+    Rule("log of det",             ACCURATE, ("log",),      _log_of_det,
          _square(lambda A, B, v: do("log", do("det", A @ A.T)))),
     # norms
-    Rule("norm times direction",   ("mul",),                   _norm_times_direction,
+    Rule("norm times direction",   CHEAPER,  ("mul",),      _norm_times_direction,
          "2*norm(v)*(v/norm(v))", tensors=True, look=_has("div")),
-    Rule("zero where norm is",     ("where",),                 _zero_where_norm_is,
+    Rule("zero where norm is",     CHEAPER,  ("where",),    _zero_where_norm_is,
          "where(equal(norm(v), 0), 0, 2*v)", tensors=True, look=_has("equal")),
 )  # fmt: skip

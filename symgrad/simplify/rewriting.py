@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple, Union
+from typing import Any, Literal, NamedTuple, Union
 
 from symgrad.errors import ShapeError
 from symgrad.expr import OPS, SYMBOL, Expr, Op, apply, constant, intern_node, topological
 from symgrad.parse import parse
 
-__all__ = ["BOTH", "Application", "Pattern", "Rewriter", "Rule", "do", "fit", "number", "same_value", "see", "with_args"]
+__all__ = [
+    "ACCURATE", "BOTH", "CHEAPER", "FORM", "ULPS", "Application", "Direction", "Pattern", "Rewriter", "Rule", "do", "fit", "number",
+    "same_value", "see", "with_args",
+]  # fmt: skip
 
 
 class Application(NamedTuple):
@@ -111,12 +114,24 @@ def _fits(pattern: Expr, head: Head) -> bool:
 
 BOTH = -1  # of ``Rule.late``: both operands, and what they scale
 
+Direction = Literal["cheaper", "more accurate", "form"]
+CHEAPER: Direction = "cheaper"  # by the cost model never dearer, of operations fewer or as many
+ACCURATE: Direction = "more accurate"  # accurate, or finite, where the other form is not; it may cost more
+FORM: Direction = "form"  # as people write it, or as other rules want it
+
+ULPS = 4.0  # what a rule may lose at any point, in units in the last place of the true value, where its operands are numbers
+
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule in code: ``rewrite`` gets a node whose op is one of ``ops``; ``sample`` is a text (or function) it changes."""
+    """A rule in code: ``rewrite`` gets a node whose op is one of ``ops``.
+
+    ``sample`` is a text (or function) that the rule changes, and on which it is checked: the value is kept at data of every
+    magnitude, and what ``direction`` promises holds. tests/test_rules.py does so for every rule there is.
+    """
 
     name: str
+    direction: Direction
     ops: tuple[str, ...]
     rewrite: Callable[[Expr], Expr | None]
     sample: str | Callable[[], Expr]
@@ -133,9 +148,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A rule as two texts. ``when`` looks at what the names stand for; ``p`` is a condition."""
+    """A rule as two texts. ``when`` looks at what the names stand for; ``p`` is a condition.
+
+    It is checked on itself: at points of every magnitude the result loses at most :data:`ULPS` that the pattern has, and is finite
+    wherever the pattern is; and what ``direction`` promises holds.
+    """
 
     name: str
+    direction: Direction
     pattern: str
     result: str
     when: Callable[[Mapping[str, Expr]], bool] | None = None

@@ -1,25 +1,30 @@
-"""RULES: the local rules, as tables, one line a rule.
+"""RULES: the local rules, as tables, one line a rule: its name, what it is good for, what it looks at, what it makes of that.
 
-Sound means: where the raw form is finite and accurate the result agrees to 4 ulp, and it is
-finite wherever the raw form is. So nothing is distributed, no product of more than two factors is taken apart,
-and ``exp(a)*exp(b)`` stays (rounding ``a + b`` costs up to 700 ulp). What algebra drops may go: ``x - x``, ``0*x``, ``x/x``.
+Sound means: where the raw form is finite and accurate the result agrees to 4 ulp, and it is finite wherever the raw form is;
+except that numbers up to ``2**20`` may change places with other factors, where a value on the way is that close to the largest
+or the smallest normal number. So nothing is distributed, no product of more than two factors is taken apart, and
+``exp(a)*exp(b)`` stays (rounding ``a + b`` costs up to 700 ulp). What algebra drops may go: ``x - x``, ``0*x``, ``x/x``.
 
-Constants are gathered, like terms added up and terms put in order by ``collect.py``.
+:data:`RULES` has all tables, those of the files beside this one and of ``stability`` among them; tests/test_rules.py walks them and
+checks what each line promises. Constants are gathered and like terms added up by ``collect.py``, over whole products and sums.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from symgrad.expr import Expr, apply, constant, symbol
+from symgrad.simplify.collect import collect
 from symgrad.simplify.contractions import CONTRACTIONS
 from symgrad.simplify.factors import CHOICES, FACTORS
 from symgrad.simplify.matrices import MATRICES
-from symgrad.simplify.rewriting import Pattern, Rule, do, number
+from symgrad.simplify.rewriting import CHEAPER, FORM, Pattern, Rule, do, number
 from symgrad.simplify.samples import sample
+from symgrad.simplify.stability import STABILITY
 from symgrad.simplify.tensors import MOVEMENT, REDUCTIONS
 
-__all__ = ["ALGEBRA", "IN_CODE", "LATE", "LOCAL"]
+__all__ = ["ALGEBRA", "IN_CODE", "LATE", "LOCAL", "RULES", "WHOLES"]
 
 
 # --- algebra: pattern -> result ----------------------------------------------------------------------------
@@ -48,99 +53,99 @@ def _factor_as_large(found: Any) -> bool:
 
 ALGEBRA: tuple[Pattern, ...] = (
     # sums
-    Pattern("add 0",                 "x + 0",                 "x"),
-    Pattern("subtract 0",            "x - 0",                 "x"),
-    Pattern("subtract from 0",       "0 - x",                 "-x"),
-    Pattern("x - x",                 "x - x",                 "0"),
-    Pattern("add a negative",        "x + -y",                "x - y", cosmetic=True),
-    Pattern("subtract a negative",   "x - -y",                "x + y"),
-    Pattern("x + y - y",             "(x + y) - y",           "x"),
-    Pattern("x - y + y",             "(x - y) + y",           "x"),
-    Pattern("double negation",       "--x",                   "x"),
-    Pattern("negative difference",   "-(x - y)",              "y - x"),
+    Pattern("add 0",                 CHEAPER,  "x + 0",                 "x"),
+    Pattern("subtract 0",            CHEAPER,  "x - 0",                 "x"),
+    Pattern("subtract from 0",       FORM,     "0 - x",                 "-x"),
+    Pattern("x - x",                 CHEAPER,  "x - x",                 "0"),
+    Pattern("add a negative",        CHEAPER,  "x + -y",                "x - y", cosmetic=True),
+    Pattern("subtract a negative",   CHEAPER,  "x - -y",                "x + y"),
+    Pattern("x + y - y",             CHEAPER,  "(x + y) - y",           "x"),
+    Pattern("x - y + y",             CHEAPER,  "(x - y) + y",           "x"),
+    Pattern("double negation",       CHEAPER,  "--x",                   "x"),
+    Pattern("negative difference",   CHEAPER,  "-(x - y)",              "y - x"),
     # products
-    Pattern("multiply by 0",         "0*x",                   "0"),
-    Pattern("multiply by 1",         "1*x",                   "x"),
-    Pattern("multiply by -1",        "x*(-1)",                "-x"),
-    Pattern("negative factor",       "-x*y",                  "-(x*y)", cosmetic=True),
-    Pattern("x*x",                   "x*x",                   "x**2"),
-    Pattern("power times base",      "x**n*x",                "x**(n + 1)",           _counts),
-    Pattern("multiply by 1/y",       "x*(1/y)",               "x/y",                  _divisor_as_large, late=1),
-    Pattern("divide, then multiply", "1/y*x",                 "x/y",                  _divisor_as_large, late=0),
-    Pattern("x*(1/x)",               "x*(1/x)",               "1"),
-    Pattern("x*(1/(x*y))",           "x*(1/(x*y))",           "1/y"),
-    Pattern("multiply, then divide", "(x/y)*y",               "x"),
-    Pattern("divide by power",       "x/y**n*y",              "x/y**(n - 1)",         _counts),
-    Pattern("select by 1 and 0",     "where(p, 1, 0)*x",      "where(p, x, 0)",       _factor_as_large),
+    Pattern("multiply by 0",         CHEAPER,  "0*x",                   "0"),
+    Pattern("multiply by 1",         CHEAPER,  "1*x",                   "x"),
+    Pattern("multiply by -1",        FORM,     "x*(-1)",                "-x"),
+    Pattern("negative factor",       FORM,     "-x*y",                  "-(x*y)", cosmetic=True),
+    Pattern("x*x",                   FORM,     "x*x",                   "x**2"),
+    Pattern("power times base",      CHEAPER,  "x**n*x",                "x**(n + 1)",           _counts),
+    Pattern("multiply by 1/y",       CHEAPER,  "x*(1/y)",               "x/y",                  _divisor_as_large, late=1),
+    Pattern("divide, then multiply", CHEAPER,  "1/y*x",                 "x/y",                  _divisor_as_large, late=0),
+    Pattern("x*(1/x)",               CHEAPER,  "x*(1/x)",               "1"),
+    Pattern("x*(1/(x*y))",           CHEAPER,  "x*(1/(x*y))",           "1/y"),
+    Pattern("multiply, then divide", CHEAPER,  "(x/y)*y",               "x"),
+    Pattern("divide by power",       CHEAPER,  "x/y**n*y",              "x/y**(n - 1)",         _counts),
+    Pattern("select by 1 and 0",     CHEAPER,  "where(p, 1, 0)*x",      "where(p, x, 0)",       _factor_as_large),
     # quotients
-    Pattern("divide by 1",           "x/1",                   "x"),
-    Pattern("divide by -1",          "x/(-1)",                "-x"),
-    Pattern("divide 0",              "0/x",                   "0"),
-    Pattern("x/x",                   "x/x",                   "1"),
-    Pattern("negative numerator",    "-x/y",                  "-(x/y)", cosmetic=True),
-    Pattern("negative denominator",  "x/-y",                  "-(x/y)", cosmetic=True),
-    Pattern("cancel a factor",       "x*y/y",                 "x"),
-    Pattern("cancel a numerator",    "x/(x*y)",               "1/y"),
-    Pattern("power over base",       "x**n/x",                "x**(n - 1)",           _counts),
-    Pattern("divide by 1/y",         "x/(1/y)",               "x*y"),
-    Pattern("1/(x/y)",               "1/(x/y)",               "y/x"),
-    Pattern("1/exp",                 "1/exp(x)",              "exp(-x)",              late=1),
+    Pattern("divide by 1",           CHEAPER,  "x/1",                   "x"),
+    Pattern("divide by -1",          FORM,     "x/(-1)",                "-x"),
+    Pattern("divide 0",              CHEAPER,  "0/x",                   "0"),
+    Pattern("x/x",                   CHEAPER,  "x/x",                   "1"),
+    Pattern("negative numerator",    FORM,     "-x/y",                  "-(x/y)", cosmetic=True),
+    Pattern("negative denominator",  FORM,     "x/-y",                  "-(x/y)", cosmetic=True),
+    Pattern("cancel a factor",       CHEAPER,  "x*y/y",                 "x"),
+    Pattern("cancel a numerator",    CHEAPER,  "x/(x*y)",               "1/y"),
+    Pattern("power over base",       CHEAPER,  "x**n/x",                "x**(n - 1)",           _counts),
+    Pattern("divide by 1/y",         CHEAPER,  "x/(1/y)",               "x*y"),
+    Pattern("1/(x/y)",               CHEAPER,  "1/(x/y)",               "y/x"),
+    Pattern("1/exp",                 CHEAPER,  "1/exp(x)",              "exp(-x)",              late=1),
     # powers
-    Pattern("square",                "square(x)",             "x**2", cosmetic=True),
-    Pattern("power 1",               "x**1",                  "x"),
-    Pattern("power 0",               "x**0",                  "1"),
-    Pattern("1 to a power",          "1**x",                  "1"),
-    Pattern("power -1",              "x**(-1)",               "1/x"),
-    Pattern("square of a negative",  "(-x)**2",               "x**2"),
-    Pattern("square of abs",         "abs(x)**2",             "x**2"),
-    Pattern("square of sqrt",        "sqrt(x)**2",            "x"),
-    Pattern("sqrt of square",        "sqrt(x**2)",            "abs(x)"),
-    Pattern("power of exp",          "exp(x)**n",             "exp(n*x)",             _power_of_two, late=0),
+    Pattern("square",                FORM,     "square(x)",             "x**2", cosmetic=True),
+    Pattern("power 1",               CHEAPER,  "x**1",                  "x"),
+    Pattern("power 0",               CHEAPER,  "x**0",                  "1"),
+    Pattern("1 to a power",          CHEAPER,  "1**x",                  "1"),
+    Pattern("power -1",              FORM,     "x**(-1)",               "1/x"),
+    Pattern("square of a negative",  CHEAPER,  "(-x)**2",               "x**2"),
+    Pattern("square of abs",         CHEAPER,  "abs(x)**2",             "x**2"),
+    Pattern("square of sqrt",        CHEAPER,  "sqrt(x)**2",            "x"),
+    Pattern("sqrt of square",        CHEAPER,  "sqrt(x**2)",            "abs(x)"),
+    Pattern("power of exp",          CHEAPER,  "exp(x)**n",             "exp(n*x)",             _power_of_two, late=0),
     # functions
-    Pattern("log exp",               "log(exp(x))",           "x"),
-    Pattern("exp log",               "exp(log(x))",           "x"),
-    Pattern("exp log_sigmoid",       "exp(log_sigmoid(x))",   "sigmoid(x)"),
-    Pattern("log of sqrt",           "log(sqrt(x))",          "log(x)/2"),
-    Pattern("log of 1/x",            "log(1/x)",              "-log(x)"),
-    Pattern("expm1 log1p",           "expm1(log1p(x))",       "x"),
-    Pattern("log1p expm1",           "log1p(expm1(x))",       "x"),
-    Pattern("abs of a negative",     "abs(-x)",               "abs(x)"),
-    Pattern("abs abs",               "abs(abs(x))",           "abs(x)"),
-    Pattern("abs of a square",       "abs(x**2)",             "x**2"),
-    Pattern("abs exp",               "abs(exp(x))",           "exp(x)"),
-    Pattern("cos of a negative",     "cos(-x)",               "cos(x)"),
-    Pattern("sin of a negative",     "sin(-x)",               "-sin(x)"),
-    Pattern("tan of a negative",     "tan(-x)",               "-tan(x)"),
-    Pattern("tanh of a negative",    "tanh(-x)",              "-tanh(x)"),
-    Pattern("sinh of a negative",    "sinh(-x)",              "-sinh(x)"),
-    Pattern("cosh of a negative",    "cosh(-x)",              "cosh(x)"),
-    Pattern("erf of a negative",     "erf(-x)",               "-erf(x)"),
-    Pattern("atan of a negative",    "atan(-x)",              "-atan(x)"),
-    Pattern("asin of a negative",    "asin(-x)",              "-asin(x)"),
-    Pattern("tan atan",              "tan(atan(x))",          "x"),
-    Pattern("sin asin",              "sin(asin(x))",          "x"),
-    Pattern("cos acos",              "cos(acos(x))",          "x"),
-    Pattern("sin**2 + cos**2",       "sin(x)**2 + cos(x)**2", "1"),
-    Pattern("sin over cos",          "sin(x)/cos(x)",         "tan(x)"),
-    Pattern("relu relu",             "relu(relu(x))",         "relu(x)"),
-    Pattern("maximum x x",           "maximum(x, x)",         "x"),
-    Pattern("minimum x x",           "minimum(x, x)",         "x"),
+    Pattern("log exp",               CHEAPER,  "log(exp(x))",           "x"),
+    Pattern("exp log",               CHEAPER,  "exp(log(x))",           "x"),
+    Pattern("exp log_sigmoid",       CHEAPER,  "exp(log_sigmoid(x))",   "sigmoid(x)"),
+    Pattern("log of sqrt",           CHEAPER,  "log(sqrt(x))",          "log(x)/2"),
+    Pattern("log of 1/x",            CHEAPER,  "log(1/x)",              "-log(x)"),
+    Pattern("expm1 log1p",           CHEAPER,  "expm1(log1p(x))",       "x"),
+    Pattern("log1p expm1",           CHEAPER,  "log1p(expm1(x))",       "x"),
+    Pattern("abs of a negative",     CHEAPER,  "abs(-x)",               "abs(x)"),
+    Pattern("abs abs",               CHEAPER,  "abs(abs(x))",           "abs(x)"),
+    Pattern("abs of a square",       CHEAPER,  "abs(x**2)",             "x**2"),
+    Pattern("abs exp",               CHEAPER,  "abs(exp(x))",           "exp(x)"),
+    Pattern("cos of a negative",     CHEAPER,  "cos(-x)",               "cos(x)"),
+    Pattern("sin of a negative",     FORM,     "sin(-x)",               "-sin(x)"),
+    Pattern("tan of a negative",     FORM,     "tan(-x)",               "-tan(x)"),
+    Pattern("tanh of a negative",    FORM,     "tanh(-x)",              "-tanh(x)"),
+    Pattern("sinh of a negative",    FORM,     "sinh(-x)",              "-sinh(x)"),
+    Pattern("cosh of a negative",    CHEAPER,  "cosh(-x)",              "cosh(x)"),
+    Pattern("erf of a negative",     FORM,     "erf(-x)",               "-erf(x)"),
+    Pattern("atan of a negative",    FORM,     "atan(-x)",              "-atan(x)"),
+    Pattern("asin of a negative",    FORM,     "asin(-x)",              "-asin(x)"),
+    Pattern("tan atan",              CHEAPER,  "tan(atan(x))",          "x"),
+    Pattern("sin asin",              CHEAPER,  "sin(asin(x))",          "x"),
+    Pattern("cos acos",              CHEAPER,  "cos(acos(x))",          "x"),
+    Pattern("sin**2 + cos**2",       CHEAPER,  "sin(x)**2 + cos(x)**2", "1"),
+    Pattern("sin over cos",          CHEAPER,  "sin(x)/cos(x)",         "tan(x)"),
+    Pattern("relu relu",             CHEAPER,  "relu(relu(x))",         "relu(x)"),
+    Pattern("maximum x x",           CHEAPER,  "maximum(x, x)",         "x"),
+    Pattern("minimum x x",           CHEAPER,  "minimum(x, x)",         "x"),
     # choices and logic
-    Pattern("where true",            "where(True, x, y)",     "x"),
-    Pattern("where false",           "where(False, x, y)",    "y"),
-    Pattern("where x x",             "where(p, x, x)",        "x"),
-    Pattern("where not",             "where(~p, x, y)",       "where(p, y, x)"),
-    Pattern("where in where",        "where(p, where(p, x, y), z)", "where(p, x, z)"),
-    Pattern("where in else",         "where(p, x, where(p, y, z))", "where(p, x, z)"),
-    Pattern("negative choice",       "where(p, -x, 0)",       "-where(p, x, 0)",      cosmetic=True, late=1),
-    Pattern("negative other choice", "where(p, 0, -x)",       "-where(p, 0, x)",      cosmetic=True, late=2),
-    Pattern("not not",               "~~p",                   "p"),
-    Pattern("and true",              "p & True",              "p"),
-    Pattern("and false",             "p & False",             "False"),
-    Pattern("or true",               "p | True",              "True"),
-    Pattern("or false",              "p | False",             "p"),
-    Pattern("p and p",               "p & p",                 "p"),
-    Pattern("p or p",                "p | p",                 "p"),
+    Pattern("where true",            CHEAPER,  "where(True, x, y)",     "x"),
+    Pattern("where false",           CHEAPER,  "where(False, x, y)",    "y"),
+    Pattern("where x x",             CHEAPER,  "where(p, x, x)",        "x"),
+    Pattern("where not",             CHEAPER,  "where(~p, x, y)",       "where(p, y, x)"),
+    Pattern("where in where",        CHEAPER,  "where(p, where(p, x, y), z)", "where(p, x, z)"),
+    Pattern("where in else",         CHEAPER,  "where(p, x, where(p, y, z))", "where(p, x, z)"),
+    Pattern("negative choice",       FORM,     "where(p, -x, 0)",       "-where(p, x, 0)",      cosmetic=True, late=1),
+    Pattern("negative other choice", FORM,     "where(p, 0, -x)",       "-where(p, 0, x)",      cosmetic=True, late=2),
+    Pattern("not not",               CHEAPER,  "~~p",                   "p"),
+    Pattern("and true",              CHEAPER,  "p & True",              "p"),
+    Pattern("and false",             CHEAPER,  "p & False",             "False"),
+    Pattern("or true",               CHEAPER,  "p | True",              "True"),
+    Pattern("or false",              CHEAPER,  "p | False",             "p"),
+    Pattern("p and p",               CHEAPER,  "p & p",                 "p"),
+    Pattern("p or p",                CHEAPER,  "p | p",                 "p"),
 )  # fmt: skip
 
 
@@ -217,22 +222,40 @@ def _known_nonnegative(e: Expr) -> Expr | None:
 _MULTIPLES = frozenset({"constant", "mul", "div"})
 
 NUMBERS: tuple[Rule, ...] = (
-    Rule("negative number in sum", ("add", "sub"),             _negative_number_in_sum,"s + (-3)*t", cosmetic=True, style=True,
+    Rule("negative number in sum", FORM,     ("add", "sub"), _negative_number_in_sum, "s + (-3)*t", cosmetic=True, style=True,
          look=lambda a, b: a in _MULTIPLES or b in _MULTIPLES),
-    Rule("negative of a multiple", ("neg",),                   _negative_of_number,    "-(3*s)", cosmetic=True,
+    Rule("negative of a multiple", CHEAPER,  ("neg",),      _negative_of_number,     "-(3*s)", cosmetic=True,
          look=lambda x: x in _MULTIPLES),
-    Rule("negative number over",   ("div",),                   _negative_over,         "(-2)/s", cosmetic=True,
+    Rule("negative number over",   FORM,     ("div",),      _negative_over,          "(-2)/s", cosmetic=True,
          look=lambda a, b: a == "constant"),
-    Rule("number first",           ("mul",),                   _number_first,          "s*3", cosmetic=True, style=True,
+    Rule("number first",           FORM,     ("mul",),      _number_first,           "s*3", cosmetic=True, style=True,
          look=lambda a, b: a != "constant" == b),
-    Rule("promoted anyway",        ("add", "sub", "mul"),      _promoted_anyway,
+    Rule("promoted anyway",        FORM,     ("add", "sub", "mul"), _promoted_anyway,
          sample(lambda A, v, s: do("mul", s, do("to_real", symbol("k", integer=True)))), cosmetic=True,
          look=lambda a, b: not {a, b}.isdisjoint(("to_real", "constant"))),
-    Rule("real already",           ("to_real",),               _is_real_already,       sample(lambda A, v, s: do("to_real", s))),
-    Rule("known nonnegative",      ("nonnegative",),           _known_nonnegative,
+    Rule("real already",           CHEAPER,  ("to_real",),  _is_real_already,        sample(lambda A, v, s: do("to_real", s))),
+    Rule("known nonnegative",      CHEAPER,  ("nonnegative",), _known_nonnegative,
          sample(lambda A, v, s: do("nonnegative", do("exp", s)))),
+)  # fmt: skip
+
+# --- sums and products as wholes ---------------------------------------------------------------------------
+
+
+def _collected(e: Expr) -> Expr | None:
+    """What ``collect`` makes of an expression; it does so for all nodes in one pass, and is not tried node by node."""
+    ((new,), _) = collect([e], {}, None, {})
+    return None if new is e else new
+
+
+WHOLES: tuple[Rule, ...] = (
+    Rule("gather constants",       CHEAPER,  ("mul", "div", "neg"), _collected, sample(lambda A, v, s: do("mul", 3, do("mul", 2, s)))),
+    Rule("add like terms",         CHEAPER,  ("add", "sub", "neg"), _collected, sample(lambda A, v, s: do("add", do("mul", 3, s), s))),
 )  # fmt: skip
 
 IN_CODE: tuple[Rule, ...] = MOVEMENT + NUMBERS + REDUCTIONS + FACTORS + CHOICES + CONTRACTIONS + MATRICES
 LOCAL: tuple[Rule | Pattern, ...] = IN_CODE + ALGEBRA
 LATE: tuple[Rule | Pattern, ...] = tuple(rule for rule in LOCAL if rule.late is not None)
+RULES: Mapping[str, tuple[Rule | Pattern, ...]] = {
+    "algebra": ALGEBRA, "numbers": NUMBERS, "sums and products": WHOLES, "movement": MOVEMENT, "reductions": REDUCTIONS,
+    "factors": FACTORS, "choices": CHOICES, "contractions": CONTRACTIONS, "matrices": MATRICES, "stability": STABILITY,
+}  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from symgrad.expr import Expr
 from symgrad.ops.movement import reshape_to
-from symgrad.simplify.rewriting import Pattern, Rule, do, number, same_value, see
+from symgrad.simplify.rewriting import ACCURATE, CHEAPER, Pattern, Rule, do, number, same_value, see
 
 __all__ = ["STABILITY"]
 
@@ -87,48 +87,48 @@ def _norm_squared(e: Expr) -> Expr | None:
 
 
 OVER_AXES: tuple[Rule, ...] = (
-    Rule("log softmax",         ("log",),  _log_of_softmax,     "log(softmax(A))"),
-    Rule("log sum exp",         ("log",),  _log_of_sum_of_exp,  "log(sum(exp(A), axis=1))"),
-    Rule("exp over its sum",    ("div",),  _exp_over_sum,       "exp(A)/sum(exp(A), axis=1, keepdims=True)",
+    Rule("log softmax",            ACCURATE, ("log",),      _log_of_softmax,         "log(softmax(A))"),
+    Rule("log sum exp",            ACCURATE, ("log",),      _log_of_sum_of_exp,      "log(sum(exp(A), axis=1))"),
+    Rule("exp over its sum",       ACCURATE, ("div",),      _exp_over_sum,           "exp(A)/sum(exp(A), axis=1, keepdims=True)",
          look=lambda a, b: a == "exp" and b in ("sum", "reshape")),
-    Rule("minus logsumexp",     ("sub",),  _minus_logsumexp,    "A - logsumexp(A, axis=1, keepdims=True)",
+    Rule("minus logsumexp",        CHEAPER,  ("sub",),      _minus_logsumexp,        "A - logsumexp(A, axis=1, keepdims=True)",
          look=lambda a, b: b in ("logsumexp", "reshape")),
-    Rule("root of squares",     ("sqrt",), _root_of_squares,    "sqrt(sum(v**2))", look=lambda x: x in ("sum", "contract")),
-    Rule("norm squared",        ("pow",),  _norm_squared,       "norm(v)**2", look=lambda x, n: x == "norm"),
+    Rule("root of squares",        ACCURATE, ("sqrt",), _root_of_squares, "sqrt(sum(v**2))", look=lambda x: x in ("sum", "contract")),
+    Rule("norm squared",           CHEAPER,  ("pow",),      _norm_squared,           "norm(v)**2", look=lambda x, n: x == "norm"),
 )  # fmt: skip
 
 
 # --- elementwise: pattern -> result -------------------------------------------------------------------------
 
 ELEMENTWISE: tuple[Pattern, ...] = (
-    Pattern("expm1",                  "exp(x) - 1",                     "expm1(x)"),
-    Pattern("1 - exp",                "1 - exp(x)",                     "-expm1(x)"),
-    Pattern("log(1 + exp)",           "log(1 + exp(x))",                "softplus(x)"),
-    Pattern("log1p",                  "log(1 + x)",                     "log1p(x)"),
-    Pattern("log(1 - x)",             "log(1 - x)",                     "log1p(-x)"),
-    Pattern("log1p exp",              "log1p(exp(x))",                  "softplus(x)"),
-    Pattern("log sigmoid",            "log(sigmoid(x))",                "log_sigmoid(x)"),
-    Pattern("log(1 - sigmoid)",       "log(1 - sigmoid(x))",            "log_sigmoid(-x)"),
-    Pattern("log1p(-sigmoid)",        "log1p(-sigmoid(x))",             "log_sigmoid(-x)"),
-    Pattern("-softplus(-x)",          "-softplus(-x)",                  "log_sigmoid(x)"),
-    Pattern("-log_sigmoid(-x)",       "-log_sigmoid(-x)",               "softplus(x)"),
-    Pattern("sigmoid",                "1/(1 + exp(x))",                 "sigmoid(-x)"),
-    Pattern("sigmoid as a quotient",  "exp(x)/(1 + exp(x))",            "sigmoid(x)"),
-    Pattern("tanh as exponentials",   "expm1(x)/(exp(x) + 1)",          "tanh(x/2)"),
-    Pattern("tanh as a quotient",     "(exp(x) - 1)/(exp(x) + 1)",      "tanh(x/2)"),
-    Pattern("tanh by differences",    "(exp(x) - exp(-x))/(exp(x) + exp(-x))", "tanh(x)"),
-    Pattern("tanh by sigmoid",        "2*sigmoid(x) - 1",               "tanh(x/2)"),
-    Pattern("sinh over cosh",         "sinh(x)/cosh(x)",                "tanh(x)"),
-    Pattern("sinh",                   "(exp(x) - exp(-x))/2",           "sinh(x)"),
-    Pattern("cosh",                   "(exp(x) + exp(-x))/2",           "cosh(x)"),
-    Pattern("sigmoid of a quotient",  "y/(1 + exp(x))",                 "y*sigmoid(-x)"),
-    Pattern("sigmoid(-x)*exp(x)",     "y*sigmoid(-x)*exp(x)",           "y*sigmoid(x)"),
-    Pattern("sigmoid(x)*exp(-x)",     "y*sigmoid(x)*exp(-x)",           "y*sigmoid(-x)"),
-    Pattern("exp(x)*sigmoid(-x)",     "sigmoid(-x)*exp(x)",             "sigmoid(x)"),
-    Pattern("exp(-x)*sigmoid(x)",     "sigmoid(x)*exp(-x)",             "sigmoid(-x)"),
-    Pattern("erfc",                   "1 - erf(x)",                     "erfc(x)"),
-    Pattern("1 - erfc",               "1 - erfc(x)",                    "erf(x)"),
-    Pattern("erfc of a negative",     "1 + erf(x)",                     "erfc(-x)"),
+    Pattern("expm1",                  ACCURATE, "exp(x) - 1",                     "expm1(x)"),
+    Pattern("1 - exp",                ACCURATE, "1 - exp(x)",                     "-expm1(x)"),
+    Pattern("log(1 + exp)",           ACCURATE, "log(1 + exp(x))",                "softplus(x)"),
+    Pattern("log1p",                  ACCURATE, "log(1 + x)",                     "log1p(x)"),
+    Pattern("log(1 - x)",             ACCURATE, "log(1 - x)",                     "log1p(-x)"),
+    Pattern("log1p exp",              ACCURATE, "log1p(exp(x))",                  "softplus(x)"),
+    Pattern("log sigmoid",            ACCURATE, "log(sigmoid(x))",                "log_sigmoid(x)"),
+    Pattern("log(1 - sigmoid)",       ACCURATE, "log(1 - sigmoid(x))",            "log_sigmoid(-x)"),
+    Pattern("log1p(-sigmoid)",        ACCURATE, "log1p(-sigmoid(x))",             "log_sigmoid(-x)"),
+    Pattern("-softplus(-x)",          CHEAPER,  "-softplus(-x)",                  "log_sigmoid(x)"),
+    Pattern("-log_sigmoid(-x)",       CHEAPER,  "-log_sigmoid(-x)",               "softplus(x)"),
+    Pattern("sigmoid",                ACCURATE, "1/(1 + exp(x))",                 "sigmoid(-x)"),
+    Pattern("sigmoid as a quotient",  ACCURATE, "exp(x)/(1 + exp(x))",            "sigmoid(x)"),
+    Pattern("tanh as exponentials",   ACCURATE, "expm1(x)/(exp(x) + 1)",          "tanh(x/2)"),
+    Pattern("tanh as a quotient",     ACCURATE, "(exp(x) - 1)/(exp(x) + 1)",      "tanh(x/2)"),
+    Pattern("tanh by differences",    ACCURATE, "(exp(x) - exp(-x))/(exp(x) + exp(-x))", "tanh(x)"),
+    Pattern("tanh by sigmoid",        ACCURATE, "2*sigmoid(x) - 1",               "tanh(x/2)"),
+    Pattern("sinh over cosh",         ACCURATE, "sinh(x)/cosh(x)",                "tanh(x)"),
+    Pattern("sinh",                   ACCURATE, "(exp(x) - exp(-x))/2",           "sinh(x)"),
+    Pattern("cosh",                   CHEAPER,  "(exp(x) + exp(-x))/2",           "cosh(x)"),
+    Pattern("sigmoid of a quotient",  ACCURATE, "y/(1 + exp(x))",                 "y*sigmoid(-x)"),
+    Pattern("sigmoid(-x)*exp(x)",     ACCURATE, "y*sigmoid(-x)*exp(x)",           "y*sigmoid(x)"),
+    Pattern("sigmoid(x)*exp(-x)",     ACCURATE, "y*sigmoid(x)*exp(-x)",           "y*sigmoid(-x)"),
+    Pattern("exp(x)*sigmoid(-x)",     ACCURATE, "sigmoid(-x)*exp(x)",             "sigmoid(x)"),
+    Pattern("exp(-x)*sigmoid(x)",     ACCURATE, "sigmoid(x)*exp(-x)",             "sigmoid(-x)"),
+    Pattern("erfc",                   ACCURATE, "1 - erf(x)",                     "erfc(x)"),
+    Pattern("1 - erfc",               ACCURATE, "1 - erfc(x)",                    "erf(x)"),
+    Pattern("erfc of a negative",     ACCURATE, "1 + erf(x)",                     "erfc(-x)"),
 )  # fmt: skip
 
 STABILITY: tuple[Rule | Pattern, ...] = OVER_AXES + ELEMENTWISE

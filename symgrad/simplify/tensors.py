@@ -8,7 +8,7 @@ from symgrad.errors import ShapeError
 from symgrad.expr import Expr, apply, constant
 from symgrad.ops.movement import reshape_to
 from symgrad.ops.reduce import size_of
-from symgrad.simplify.rewriting import Rule, do, number, see
+from symgrad.simplify.rewriting import CHEAPER, FORM, Rule, do, number, see
 from symgrad.simplify.samples import sample
 
 __all__ = ["MOVEMENT", "REDUCTIONS", "adds_leading_ones", "everywhere"]
@@ -236,6 +236,7 @@ def _mean_of_constant(e: Expr) -> Expr | None:
 # --- tables ------------------------------------------------------------------------------------------------
 
 _PAD = {"before": (1, 0), "after": (0, 1), "interior": (1, 0)}
+_MOVED = ("reshape", "transpose", "slice", "scatter_add", "diagonal", "embed_diagonal")
 _ELEMENTWISE = (
     "neg", "exp", "log", "sqrt", "tanh", "sigmoid", "abs", "sin", "cos", "add", "sub", "mul", "div", "pow", "maximum", "minimum", "where",
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "square", "log1p",
@@ -243,36 +244,34 @@ _ELEMENTWISE = (
 )  # fmt: skip  # fmt: skip
 
 MOVEMENT: tuple[Rule, ...] = (
-    Rule("broadcast operand",      _ELEMENTWISE,               _broadcast_operands,    "v + broadcast_to(s, (3,))", tensors=True),
-    Rule("moved constant",         ("reshape", "transpose", "slice", "pad", "scatter_add", "diagonal", "embed_diagonal"),_moved_constant,
-         "reshape(broadcast_to(s, (2, 3)), (6,))"),
-    Rule("same shape",             ("broadcast_to", "reshape"),_same_shape,
+    Rule("broadcast operand",      CHEAPER,  _ELEMENTWISE,  _broadcast_operands,     "v + broadcast_to(s, (3,))", tensors=True),
+    Rule("moved constant",         CHEAPER,  (*_MOVED, "pad"), _moved_constant,         "reshape(broadcast_to(s, (2, 3)), (6,))"),
+    Rule("same shape",             CHEAPER,  ("broadcast_to", "reshape"), _same_shape,
          sample(lambda A, v, s: do("broadcast_to", v, shape=(3,)))),
-    Rule("broadcast twice",        ("broadcast_to",),          _broadcast_twice,       "broadcast_to(broadcast_to(s, (3,)), (2, 3))"),
-    Rule("reshape twice",          ("reshape",),               _reshape_twice,         "reshape(reshape(A, (6,)), (3, 2))"),
-    Rule("transpose twice",        ("transpose",),             _transpose_twice,       "A.T.T"),
-    Rule("slice of pad",           ("slice",),                 _slice_of_pad,
+    Rule("broadcast twice",        CHEAPER,  ("broadcast_to",), _broadcast_twice,        "broadcast_to(broadcast_to(s, (3,)), (2, 3))"),
+    Rule("reshape twice",          CHEAPER,  ("reshape",),  _reshape_twice,          "reshape(reshape(A, (6,)), (3, 2))"),
+    Rule("transpose twice",        CHEAPER,  ("transpose",), _transpose_twice,        "A.T.T"),
+    Rule("slice of pad",           CHEAPER,  ("slice",),    _slice_of_pad,
          sample(lambda A, v, s: do("slice", do("pad", A, **_PAD), starts=(1, 0), stops=(4, 3), steps=(2, 1)))),
-    Rule("slice twice",            ("slice",),                 _slice_twice,           "A[:, 1:][:, 1:2]"),
-    Rule("whole slice",            ("slice",),                 _whole_slice,
+    Rule("slice twice",            CHEAPER,  ("slice",),    _slice_twice,            "A[:, 1:][:, 1:2]"),
+    Rule("whole slice",            CHEAPER,  ("slice",),    _whole_slice,
          sample(lambda A, v, s: do("slice", v, starts=(0,), stops=(3,), steps=(1,)))),
-    Rule("nothing padded",         ("pad",),                   _nothing_padded,
+    Rule("nothing padded",         CHEAPER,  ("pad",),      _nothing_padded,
          sample(lambda A, v, s: do("pad", v, before=(0,), after=(0,), interior=(0,)))),
-    Rule("diagonal of diagonal",   ("diagonal",),              _diagonal_of_diagonal,
+    Rule("diagonal of diagonal",   CHEAPER,  ("diagonal",), _diagonal_of_diagonal,
          sample(lambda A, v, s: do("diagonal", do("embed_diagonal", v, offset=0, rows=3, columns=3), offset=0))),
-    Rule("moved negative", ("reshape", "transpose", "slice", "pad", "scatter_add", "broadcast_to", "cumsum", "embed_diagonal", "diagonal"),
-         _moved_negative, "cumsum(-v)"),
+    Rule("moved negative",         FORM,     (*_MOVED, "pad", "broadcast_to", "cumsum"), _moved_negative, "cumsum(-v)"),
 )  # fmt: skip
 
 REDUCTIONS: tuple[Rule, ...] = (
-    Rule("sum over nothing",       ("sum",),                   _sum_of_nothing,        "sum(A[:, 1:2], axis=1)"),
-    Rule("sum of repeated",        ("sum",),                   _sum_of_repeated,       "sum(broadcast_to(v, (2, 3)), axis=0)"),
-    Rule("sum of sum",             ("sum",),                   _sum_of_sum,            "sum(sum(A, axis=1), axis=0)"),
-    Rule("sum of moved",           ("sum",),                   _sum_of_moved,          "sum(A.T)"),
-    Rule("sum of negative",        ("sum",),                   _sum_of_negative,       "sum(-v)"),
-    Rule("sum of multiple",        ("sum",),                   _sum_of_multiple,       "sum(3*v)"),
-    Rule("sum of expanded",        ("sum",),                   _sum_of_expanded,       "sum(v[:, None], axis=0)"),
-    Rule("sum of deviations",      ("sum",),                   _sum_of_deviations,     "1 + sum(2*(v - mean(v, keepdims=True)))"),
-    Rule("exp log_softmax",        ("exp",),                   _exp_of_log_softmax,    "exp(log_softmax(A))"),
-    Rule("mean of a constant",     ("mean",),                  _mean_of_constant,      "mean(broadcast_to(s, (2, 3)))"),
+    Rule("sum over nothing",       CHEAPER,  ("sum",),      _sum_of_nothing,         "sum(A[:, 1:2], axis=1)"),
+    Rule("sum of repeated",        CHEAPER,  ("sum",),      _sum_of_repeated,        "sum(broadcast_to(v, (2, 3)), axis=0)"),
+    Rule("sum of sum",             CHEAPER,  ("sum",),      _sum_of_sum,             "sum(sum(A, axis=1), axis=0)"),
+    Rule("sum of moved",           CHEAPER,  ("sum",),      _sum_of_moved,           "sum(A.T)"),
+    Rule("sum of negative",        CHEAPER,  ("sum",),      _sum_of_negative,        "sum(-v)"),
+    Rule("sum of multiple",        CHEAPER,  ("sum",),      _sum_of_multiple,        "sum(3*v)"),
+    Rule("sum of expanded",        CHEAPER,  ("sum",),      _sum_of_expanded,        "sum(v[:, None], axis=0)"),
+    Rule("sum of deviations",      CHEAPER,  ("sum",),      _sum_of_deviations,      "1 + sum(2*(v - mean(v, keepdims=True)))"),
+    Rule("exp log_softmax",        CHEAPER,  ("exp",),      _exp_of_log_softmax,     "exp(log_softmax(A))"),
+    Rule("mean of a constant",     CHEAPER,  ("mean",),     _mean_of_constant,       "mean(broadcast_to(s, (2, 3)))"),
 )  # fmt: skip
