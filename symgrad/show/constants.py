@@ -49,10 +49,10 @@ def _table() -> dict[float, Known]:
             table.setdefault(above / (times * math.pi), Known(f"{above}/{below}", rf"\frac{{{above}}}{{{sign}}}", True))
     for part in (2, 3, 4, 6, 8, 180):
         table.setdefault(math.pi / part, Known(f"pi/{part}", rf"\frac{{\pi}}{{{part}}}", True))
-    for below in (3, 6, 7, 9):
-        for above in range(1, 2 * below):
-            if math.gcd(above, below) == 1:
-                table.setdefault(above / below, Known(f"{above}/{below}", rf"\frac{{{above}}}{{{below}}}", True))
+    for bottom in (3, 6, 7, 9):
+        for top in range(1, 2 * bottom):
+            if math.gcd(top, bottom) == 1:
+                table.setdefault(top / bottom, Known(f"{top}/{bottom}", rf"\frac{{{top}}}{{{bottom}}}", True))
     return table
 
 
