@@ -1,7 +1,8 @@
 """The scale workload: scalar graphs of 10² to 10⁵ operations, value and gradient: seconds to build, peak memory, seconds a call.
 
 "build" is the whole way in a new process with an empty cache folder, from the first symbol to code for value and gradient; the first
-compilation in the process, of another graph, comes before. Memory is that process's peak. CasADi gets the same graph in its scalar type.
+compilation in the process, of another graph, comes before. A build has two cores, for whoever uses them; a call has one. Memory is that
+process's peak. CasADi gets the same graph in its scalar type.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def _cases(family: str, size: int) -> list[Case]:
     held = (_limit(f"≤ {BYTES / 2**30:g} GiB", BYTES),) if size == LARGEST else ()
     common: dict[str, Any] = {"tolerance": 1e-8}
     return [
-        Case(f"{name} build", {**parameters, "what": "seconds"}, unit="build", rounds=rounds, bars=built, **common),
-        Case(f"{name} memory", {**parameters, "what": "peak"}, unit="build", quantity="bytes", rounds=1, bars=held, **common),
+        Case(f"{name} build", {**parameters, "what": "seconds"}, threads=2, unit="build", rounds=rounds, bars=built, **common),
+        Case(f"{name} memory", {**parameters, "what": "peak"}, threads=2, unit="build", quantity="bytes", rounds=1, bars=held, **common),
         Case(f"{name} call", {**parameters, "what": "call"}, unit="call", bars=(at_most(CALL, "casadi"),), **common),
     ]
 
