@@ -30,7 +30,7 @@ from symgrad.run import cache as disk
 from symgrad.run import engine
 from symgrad.run.function import Builders, Formula, Function, Sparse
 from symgrad.run.kernel import Kernel, Plan
-from symgrad.run.loop import FEW, SHARED, Kinds, Loop, LoopLayout, kernel_kinds
+from symgrad.run.loop import FEW, MANY, SHARED, Kinds, Loop, LoopLayout, kernel_kinds
 from symgrad.run.plans import PLANS, output_names, plan
 from symgrad.run.request import read_request
 
@@ -161,24 +161,28 @@ def compile_loop(
         from symgrad.schedule.training import schedule_loop
 
         step = next((s for s in formula.inputs if s.name == STEP and s not in state), None)
+        kind = formula.mode.split()[-1]
         following = {s: expanded[s.name] for s in state}
         found = schedule_loop(
             following, expanded[""], data, step=step, lanes=lanes, itemsize=itemsize,
-            threads=1 if formula.mode == FEW else _kernel_threads(formula),  # of few samples the weights are most of what would travel
-            mode={FEW: "loops", SHARED: "blas"}.get(formula.mode, mode),
+            threads=1 if kind == FEW else _kernel_threads(formula),  # of few samples the weights are most of what would travel
+            mode={FEW: "loops", SHARED: "blas"}.get(kind, mode), blocks=kind == MANY,
         )  # fmt: skip
         words = list(found.words)
-        if formula.mode == FEW:
+        if kind == FEW:
             words[0] = f"no tile kernel: minibatches of at most {kinds.few} samples"
-        elif formula.mode == SHARED:
+        elif kind == SHARED:
             words[0] = f"no tile kernel: threads share the products of minibatches of at most {kinds.shared} samples"
         return found.program, words, LoopLayout.of(found).header()
 
     def make(kind: str) -> Kernel:
-        return build(formula if kind == "auto" else replace(formula, mode=kind), plan, lower)
+        named = kind if mode == "auto" else f"{mode} {kind}"
+        return build(formula if kind == "auto" else replace(formula, mode=named), plan, lower)
 
     lanes, itemsize = host_lanes(dtype), np.dtype(dtype).itemsize
-    kinds = kernel_kinds(report, data, lanes=lanes, itemsize=itemsize, threads=_kernel_threads(formula)) if mode == "auto" else Kinds()
+    kinds = kernel_kinds(report, data, lanes=lanes, itemsize=itemsize, threads=_kernel_threads(formula))
+    if mode != "auto":
+        kinds = Kinds(many=kinds.many if mode == "blas" else None)
     return Loop(make, kinds, batch, dtype, dict(state))
 
 

@@ -16,6 +16,7 @@ from symgrad.loops.walk import made, walk
 from symgrad.pipeline import expand
 from symgrad.schedule import make_writer, schedule
 from symgrad.schedule.batch import find_batch
+from symgrad.schedule.blocks import cut_into_blocks
 from symgrad.schedule.training import batch_dimension, schedule_loop
 
 A, B, T = sg.symbol("A", (4, 5)), sg.symbol("B", (5, 6)), sg.symbol("T", (2, 3, 4))
@@ -345,3 +346,52 @@ def test_vectors_of_functions_are_two_registers_long(formula: Expr, wide: bool) 
         inputs = {s.name: given[s.name] for s in free_symbols(formula)}
         found = run(program, inputs, {"n": n})
         np.testing.assert_allclose(found["y"], evaluate(formula, inputs), rtol=1e-13)
+
+
+def network(width: int = 9) -> tuple[dict[Expr, Expr], Expr, list[Expr]]:
+    """A step of a network of two layers whose samples meet in sums only: its updates, the loss, the data."""
+    inputs, labels = sg.symbol("x", ("n", 3)), sg.symbol("labels", "n", integer=True)
+    net = sg.nn.MLP(3, [width, 4], activation="tanh")
+    loss = sg.nn.cross_entropy(net(inputs), labels) + 0.01 * net.l2()
+    step = sg.symbol("step", integer=True)
+    following = {p: p - 0.5 / (1 + step) * g for p, g in zip(net.parameters, sg.grad(loss, list(net.parameters)), strict=True)}
+    made = expand({"loss": loss, **{p.name: following[p] for p in net.parameters}})
+    return {p: made[p.name] for p in net.parameters}, made["loss"], [inputs, labels, step]
+
+
+@pytest.mark.parametrize("mode", ["loops", "blas"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("batch", "shuffle"), [(23, False), (11, True), (4, True), (1, False)])
+def test_blocks_of_samples_give_the_sums_of_all(
+    monkeypatch: pytest.MonkeyPatch, mode: str, threads: int, batch: int, shuffle: bool
+) -> None:  # fmt: skip
+    """The step of a minibatch that is passed in blocks of 4 is the step of the whole minibatch."""
+    monkeypatch.setattr("symgrad.schedule.training.BLOCK", 4)
+    following, loss, (inputs, labels, step) = network()
+    rng = np.random.default_rng(3)
+    data = {"all.x": rng.normal(size=(23, 3)), "all.labels": rng.integers(0, 4, 23)}
+    start = {p.name: rng.normal(size=p.shape) for p in following}
+    results = []
+    for blocks in (False, True):
+        loop = schedule_loop(
+            following, loss, [inputs, labels], step=step, lanes=4, itemsize=8, mode=mode, threads=threads, blocks=blocks
+        )  # fmt: skip
+        assert any("samples at a time" in words for words in loop.words) == blocks
+        given = {**{name: value.copy() for name, value in start.items()}, **data, "control": np.array([23, batch, shuffle, 7, 0, 9])}
+        results.append(run(loop.program, given, {"n": batch, loop.all_dim: 23, loop.epochs_dim: 9}))
+    for name in (*start, "losses", "done"):
+        np.testing.assert_allclose(results[1][name], results[0][name], rtol=1e-11, atol=1e-12)
+
+
+def test_blocks_need_samples_that_meet_in_sums_only() -> None:
+    inputs, w = sg.symbol("x", ("n", 3)), sg.symbol("w", (3, 3))
+    assert cut_into_blocks(expand({"a": ((inputs @ w) ** 2).mean()}), "n") is not None
+    apart = {
+        "normalised": ((inputs - inputs.mean(0)) ** 2).sum(),
+        "largest": (inputs @ w).max(),
+        "samples": inputs @ w,
+        "numbered": (sg.symbol("t", "n") * sg.cumsum(sg.broadcast_to(sg.constant(1.0), ("n",)))).sum(),
+        "much that is common": (inputs @ (w @ w)).sum(),
+    }
+    for name, formula in apart.items():
+        assert cut_into_blocks(expand({"a": formula}), "n") is None, name

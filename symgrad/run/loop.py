@@ -18,16 +18,18 @@ from symgrad.run.kernel import Kernel, element_type
 if TYPE_CHECKING:
     from symgrad.schedule.training import LoopProgram
 
-__all__ = ["FEW", "SHARED", "Kinds", "Loop", "LoopLayout", "kernel_kinds"]
+__all__ = ["FEW", "MANY", "SHARED", "Kinds", "Loop", "LoopLayout", "kernel_kinds"]
 
 Array = np.ndarray[Any, Any]
 
-FEW, SHARED = "few", "shared"  # kinds of kernels for small minibatches; the others' is "auto"
+FEW, SHARED, MANY = "few", "shared", "many"  # kinds of kernels for small minibatches; the others' is "auto"
 
 SMALL_WEIGHTS = 16 * 16  # elements: below, a step of few samples costs a microsecond however it is made
 LARGE_WEIGHTS = 2**20  # bytes: above, products by themselves are as quick, being bound by memory
 SHARED_WEIGHTS = 2**17  # bytes: of smaller ones the sums that every thread has of its own are soon worth it
 SHARED_VECTORS = 12  # of samples
+BLOCKED_WEIGHTS = 2**16  # bytes: smaller layers are tile kernels, which make blocks of their own
+BLOCKED_SAMPLES = 512  # which products by themselves make at once
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,19 @@ class Kinds:
     shared  Threads that share the samples have sums of their own for every weight, which travel between processors, as the
             updated weights do. Where they share the products, only activations travel, which are less while samples are
             few (measured for layers of 128 to 784 units, on two processors with a common cache and with none).
+    many    Products by themselves leave the activations of more samples outside the caches, and make blocks of them instead.
+            Here it is the number that minibatches are larger than.
     """
 
     few: int = 0
     shared: int = 0
+    many: int | None = None
 
     def of(self, batch: int | None) -> str:
         """The kind for a number of samples, ``None`` for very many."""
-        if batch is None:
-            return "auto"
-        return FEW if batch <= self.few else SHARED if batch <= self.shared else "auto"
+        if self.many is not None and (batch is None or batch > self.many):
+            return MANY
+        return "auto" if batch is None else FEW if batch <= self.few else SHARED if batch <= self.shared else "auto"
 
 
 def kernel_kinds(report: Expr, data: Sequence[Expr], *, lanes: int, itemsize: int, threads: int) -> Kinds:
@@ -57,7 +62,8 @@ def kernel_kinds(report: Expr, data: Sequence[Expr], *, lanes: int, itemsize: in
     largest = max((_weights(node, leading) for node in topological(report) if node.op.name == "contract"), default=0)
     few = bool(leading) and SMALL_WEIGHTS <= largest <= LARGE_WEIGHTS // itemsize
     shared = bool(leading) and threads > 1 and largest >= SHARED_WEIGHTS // itemsize
-    return Kinds(lanes // 2 if few else 0, SHARED_VECTORS * lanes if shared else 0)
+    many = bool(leading) and largest >= BLOCKED_WEIGHTS // itemsize
+    return Kinds(lanes // 2 if few else 0, SHARED_VECTORS * lanes if shared else 0, BLOCKED_SAMPLES if many else None)
 
 
 def _weights(node: Expr, leading: Collection[Dim]) -> int:

@@ -32,8 +32,12 @@ BLAS_FLOPS = 32 * 32 * 32  # from here on a product by itself, blocked and packe
 def make_writer(
     outputs: Mapping[str, Expr], *, lanes: int, mode: str = "auto", itemsize: int = 8,
     inplace: Mapping[str, Expr] | None = None, gathered: Sequence[Expr] = (), threads: int = 1, writer: type[Writer] = Writer,
+    **others: Any,
 ) -> tuple[Any, list[str]]:  # fmt: skip
-    """The writer of a program, with the decisions made, and those decisions in words."""
+    """The writer of a program, with the decisions made, and those decisions in words.
+
+    ``others``: options of :class:`~symgrad.schedule.storage.Allocation`.
+    """
     if mode not in MODES:
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     roots = list(outputs.values())
@@ -41,7 +45,7 @@ def make_writer(
     gemms = [] if plan or mode == "loops" else [n for n in topological(*roots) if n.op.name == "contract" and _is_for_blas(n, mode)]
     made = writer(
         outputs, lanes=lanes, plan=plan, itemsize=itemsize, gemms=gemms, inplace=inplace or {}, gathered=gathered,
-        threads=threads,
+        threads=threads, **others,
     )  # fmt: skip
     return made, [why, *describe(made)]
 

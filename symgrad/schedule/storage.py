@@ -53,15 +53,18 @@ class Allocation:
     """The groups of some outputs, and storage for whatever crosses from one to another. ``chunk``: samples a pass holds.
 
     ``inplace``: output → the symbol it is written over. ``gathered``: symbols that are no arguments; their storage
-    is scratch that the caller fills (the training loop gathers its minibatches into it).
+    is scratch that the caller fills (the training loop gathers its minibatches into it). ``known``: buffers of symbols, where
+    another writer of the same program, or the caller, has made them; ``first``: the number that names of buffers begin with.
     """
 
     def __init__(
         self, outputs: Mapping[str, Expr], *, lanes: int, plan: BatchPlan | None, itemsize: int, gemms: Sequence[Expr],
-        inplace: Mapping[str, Expr], gathered: Sequence[Expr] = (), threads: int = 1,
+        inplace: Mapping[str, Expr], gathered: Sequence[Expr] = (), threads: int = 1, known: Mapping[Expr, Buffer] | None = None,
+        first: int = 0,
     ) -> None:  # fmt: skip
         self.outputs, self.lanes, self.plan, self.itemsize = dict(outputs), lanes, plan, itemsize
         self.inplace, self.gathered, self.threads = dict(inplace), tuple(gathered), threads
+        self.known, self.first = known or {}, first
         self.scratch: list[Buffer] = []
         self.inputs: dict[Expr, Buffer] = {}
         self.constants: dict[Buffer, np.ndarray[Any, Any]] = {}
@@ -75,7 +78,7 @@ class Allocation:
         self._allocate()
 
     def _scratch(self, name: str, kind: str, shape: Shape) -> Buffer:
-        buffer = Buffer(f"{name}{len(self.scratch)}", kind, shape, "scratch")
+        buffer = Buffer(f"{name}{self.first + len(self.scratch)}", kind, shape, "scratch")
         self.scratch.append(buffer)
         return buffer
 
@@ -84,15 +87,15 @@ class Allocation:
         for node in order:
             if node.op is SYMBOL and node not in self.gathered:
                 role = "inout" if node in self.inplace.values() else "input"
-                self.inputs[node] = Buffer(node.name, node.kind, node.shape, role)
+                self.inputs[node] = self.known.get(node) or Buffer(node.name, node.kind, node.shape, role)
                 self.storage[node] = Storage(self.inputs[node], row_major(node.shape))
             elif node.op is CONSTANT and node.shape:
-                buffer = Buffer(f"constant{len(self.constants)}", node.kind, node.shape, "constant")
+                buffer = Buffer(f"constant{self.first + len(self.constants)}", node.kind, node.shape, "constant")
                 self.constants[buffer] = node.params["value"]
                 self.storage[node] = Storage(buffer, row_major(node.shape))
         for symbol in self.inplace.values():
             if symbol not in self.inputs:  # a state that no output reads
-                self.inputs[symbol] = Buffer(symbol.name, symbol.kind, symbol.shape, "inout")
+                self.inputs[symbol] = self.known.get(symbol) or Buffer(symbol.name, symbol.kind, symbol.shape, "inout")
                 self.storage[symbol] = Storage(self.inputs[symbol], row_major(symbol.shape))
         readers = self._readers(order)
         self.chunk = self._choose_chunk([n for n in order if n in readers or n.op is SYMBOL])

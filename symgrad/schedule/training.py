@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from symgrad import dims
 from symgrad.dims import Dim
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr
-from symgrad.loops import BindSize, Buffer, Copy, Index, Program, Value
+from symgrad.loops import BindSize, Buffer, Copy, Fill, Index, Program, Value
 from symgrad.schedule import make_writer
+from symgrad.schedule.blocks import BLOCK, Blocks, cut_into_blocks
 from symgrad.schedule.packing import pack_rows
 from symgrad.schedule.threads import DISTANT
 from symgrad.schedule.writer import Writer
@@ -52,11 +54,12 @@ def batch_dimension(data: Sequence[Expr]) -> str | None:
 
 def schedule_loop(
     state: Mapping[Expr, Expr], report: Expr, data: Sequence[Expr], *, step: Expr | None, lanes: int, itemsize: int, mode: str = "auto",
-    threads: int = 1,
+    threads: int = 1, blocks: bool = False,
 ) -> LoopProgram:  # fmt: skip
     """The program that makes many updates: ``state`` maps each symbol to its next value, ``report`` is the loss.
 
-    Batched are the data whose first axis is the one leading named dimension; other data are used whole.
+    Batched are the data whose first axis is the one leading named dimension; other data are used whole. ``blocks``: products by
+    themselves are made for a block of the samples at a time, where that can be.
     """
     dim = batch_dimension(data)
     batched = [s for s in data if s.shape and s.shape[0] == dim]
@@ -67,21 +70,58 @@ def schedule_loop(
     outputs = {"report": report, **{f"next.{s.name}": value for s, value in changing.items()}}
     inplace = {f"next.{s.name}": s for s in changing}
     gathered = [*batched, *([step] if step is not None else [])]
-    writer, words = make_writer(outputs, lanes=lanes, mode=mode, itemsize=itemsize, inplace=inplace, gathered=gathered, threads=threads)
-    writer.ready = True
-    taken = set(writer.sizes())
+    options: dict[str, Any] = {"lanes": lanes, "mode": mode, "itemsize": itemsize, "threads": threads}
+    writer, words = make_writer(outputs, inplace=inplace, gathered=gathered, **options)
+    cut = cut_into_blocks(outputs, dim) if blocks and dim is not None and writer.plan is None else None
+    made = _Step(writer, writer, step)
+    if cut is not None:
+        made, words = _blocked_step(cut, inplace, batched, step, words[0], options)
+    made.part.ready = made.rest.ready = True
+    taken = {*made.part.sizes(), *made.rest.sizes()}
     all_dim, epochs_dim = _fresh("all", taken), _fresh("epochs", taken)
     whole = {s: Buffer(f"all.{s.name}", s.kind, (all_dim, *s.shape[1:]), "input") for s in batched}
-    loop = _LoopWriter(writer, step, batched, whole, dim, all_dim, epochs_dim)
+    loop = _LoopWriter(made, batched, whole, dim, all_dim, epochs_dim)
     loop.write()
-    inputs = [s for s in writer.inputs if s not in changing]
-    first = (*(writer.inputs[s] for s in changing), *whole.values(), *(writer.inputs[s] for s in inputs))
-    arguments = (*first, *writer.constants, loop.control, loop.losses, loop.done)
-    sizes = (*dict.fromkeys((*writer.sizes(), *([dim] if dim else []))), all_dim, epochs_dim)
-    program = Program("train", arguments, tuple(writer.scratch), sizes, writer.b.body, tuple(writer.failures), writer.constants)
+    known = {**made.part.inputs, **made.rest.inputs}
+    inputs = [s for s in known if s not in changing and known[s].role != "scratch"]
+    first = (*(known[s] for s in changing), *whole.values(), *(known[s] for s in inputs))
+    constants = {**made.part.constants, **made.rest.constants}
+    arguments = (*first, *constants, loop.control, loop.losses, loop.done)
+    sizes = (*dict.fromkeys((*made.part.sizes(), *made.rest.sizes(), *([dim] if dim else []))), all_dim, epochs_dim)
+    scratch = dict.fromkeys((*made.part.scratch, *made.rest.scratch, *made.scratch))
+    program = Program("train", arguments, tuple(scratch), sizes, made.part.b.body, tuple(made.part.failures), constants)
     return LoopProgram(
         program, tuple(s.name for s in changing), tuple(s.name for s in batched), len(first), dim, all_dim, epochs_dim, tuple(words)
     )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The writers of a step: ``part`` reads the minibatch, ``rest`` makes the report and the updates; they are one, unless the
+    minibatch is passed in blocks. ``sums``: what blocks add up, ``total``: the number of samples; ``scratch``: these and the step's."""
+
+    part: Writer
+    rest: Writer
+    step: Expr | None
+    sums: tuple[Buffer, ...] = ()
+    total: Buffer | None = None
+    scratch: tuple[Buffer, ...] = ()
+
+
+def _blocked_step(
+    cut: Blocks, inplace: Mapping[str, Expr], batched: Sequence[Expr], step: Expr | None, why: str, options: Mapping[str, Any]
+) -> tuple[_Step, list[str]]:
+    """The writers of a step that passes the minibatch in blocks, which share a program."""
+    sums = {s: Buffer(s.name, "real", s.shape, "scratch") for s in cut.part}
+    known = {s: Buffer(s.name, s.kind, s.shape, "scratch") for s in (cut.total, step) if s is not None} | sums
+    adding = {f"next.{s.name}": s for s in sums}
+    parts = {name: cut.part[s] for name, s in adding.items()}
+    rest, words = make_writer(cut.rest, inplace=inplace, known=known, **options)
+    first = len(rest.scratch) + len(rest.constants)
+    part, own = make_writer(parts, inplace=adding, gathered=batched, known={**known, **rest.inputs}, first=first, **options)
+    rest.b, rest.failures = part.b, part.failures
+    told = [f"{why}; {BLOCK} samples at a time", *own[1:], "then", *words[1:]]
+    return _Step(part, rest, step, tuple(sums.values()), known[cut.total], tuple(known.values())), told
 
 
 def _fresh(name: str, taken: set[str]) -> str:
@@ -94,22 +134,22 @@ class _LoopWriter:
     """Writes the loop around the step that ``writer`` writes."""
 
     def __init__(
-        self, writer: Writer, step: Expr | None, batched: Sequence[Expr], whole: Mapping[Expr, Buffer], dim: str | None, all_dim: str,
-        epochs_dim: str,
+        self, step: _Step, batched: Sequence[Expr], whole: Mapping[Expr, Buffer], dim: str | None, all_dim: str, epochs_dim: str
     ) -> None:  # fmt: skip
-        self.w, self.b, self.step, self.batched, self.whole, self.dim, self.all_dim = writer, writer.b, step, batched, whole, dim, all_dim
+        self.step, self.w, self.b = step, step.part, step.part.b
+        self.batched, self.whole, self.dim, self.all_dim = batched, whole, dim, all_dim
         self.control = Buffer("control", "integer", (len(CONTROL),), "input")
         self.losses = Buffer("losses", "real", (epochs_dim,), "output")
         self.done = Buffer("done", "integer", (1,), "output")
-        self.report = writer.output_buffers.pop("report")
+        self.report = step.rest.output_buffers.pop("report")
         self.report = self._as_scratch(self.report)
         self.permutation = Buffer("permutation", "integer", (all_dim,), "scratch")
-        writer.scratch.append(self.permutation)
+        self.w.scratch.append(self.permutation)
 
     def _as_scratch(self, output: Buffer) -> Buffer:
         """The report is read by the loop, not handed out."""
         scratch = Buffer("report", output.kind, output.shape, "scratch")
-        w = self.w
+        w = self.step.rest
         for node, places in w.written.items():
             w.written[node] = [p if p.buffer is not output else type(p)(scratch, p.strides) for p in places]
         for node, place in w.storage.items():
@@ -129,6 +169,7 @@ class _LoopWriter:
         shuffled_epoch = b.define("epoch", -1)
         loaded = b.define("loaded", False)
         made = b.define("made", 0)
+        number = self.step.step
         with b.loop(first, b.add(first, steps)) as s:
             with b.branch(b.read(alive)):
                 epoch = b.floordiv(s, per_epoch)
@@ -139,15 +180,15 @@ class _LoopWriter:
                 with b.branch(b.and_(shuffled, b.not_equal(epoch, b.read(shuffled_epoch)))):
                     self._shuffle(samples, seed, epoch)
                     b.assign(shuffled_epoch, epoch)
-                with b.branch(b.or_(fresh_each_step, b.not_(b.read(loaded)))):
-                    with b.branch(shuffled) as straight:
-                        self._gather(start, count, shuffled=True)
-                    with b.into(straight):
-                        self._gather(start, count, shuffled=False)
-                    b.assign(loaded, True)
-                if self.step is not None:
-                    b.store(self.w.storage[self.step].buffer, 0, s)
-                self.w.emit_body()
+                for buffer in dict.fromkeys(w.storage[number].buffer for w in (self.w, self.step.rest) if number in w.storage):
+                    b.store(buffer, 0, s)
+                if self.step.total is not None:
+                    self._pass_blocks(self.step.total, start, count, shuffled)
+                else:
+                    with b.branch(b.or_(fresh_each_step, b.not_(b.read(loaded)))):
+                        self._gather_all(start, count, shuffled)
+                        b.assign(loaded, True)
+                self.step.rest.emit_body()
                 loss = b.load(self.report, 0)
                 with b.branch(b.isfinite(loss)) as broken:
                     share = b.div(b.to_real(count), b.to_real(samples))
@@ -157,6 +198,26 @@ class _LoopWriter:
                 with b.into(broken):
                     b.assign(alive, False)
         b.store(self.done, 0, b.read(made))
+
+    def _pass_blocks(self, total: Buffer, start: Value, count: Value, shuffled: Value) -> None:
+        """The sums over a minibatch, block by block."""
+        b, dim = self.b, self.dim
+        assert dim is not None
+        b.store(total, 0, count)
+        for buffer in self.step.sums:
+            b.emit(Fill(buffer, Index(), Index.of(dims.total(buffer.shape)), 0.0))
+        b.comment(f"over {dim} samples, {BLOCK} at a time")
+        with b.loop(0, count, BLOCK) as first, self.w.scope():
+            size = b.minimum(b.sub(count, first), BLOCK)
+            b.emit(BindSize(dim, size))
+            self._gather_all(b.add(start, first), size, shuffled)
+            self.w.emit_body()
+
+    def _gather_all(self, start: Value, count: Value, shuffled: Value) -> None:
+        with self.b.branch(shuffled) as straight:
+            self._gather(start, count, shuffled=True)
+        with self.b.into(straight):
+            self._gather(start, count, shuffled=False)
 
     def _shuffle(self, samples: Value, seed: Value, epoch: Value) -> None:
         b = self.b
