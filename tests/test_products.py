@@ -11,6 +11,7 @@ from symgrad.evaluate import evaluate
 from symgrad.expr import Expr
 from symgrad.simplify.cost import count
 from symgrad.simplify.monomials import gathered
+from symgrad.simplify.polynomials import may_cancel
 from symgrad.simplify.products import products_shared
 
 a, b, c, d, x, y = sg.symbols("a b c d x y")
@@ -62,3 +63,20 @@ def test_a_number_too_large_or_small_stays_where_it_is() -> None:
 @pytest.mark.parametrize("text", ["1/(4*pi)*q/r", "1/pi*x", "3/(8*pi)*x"])
 def test_multiples_of_pi_below_are_recognised(text: str) -> None:
     assert str(sg.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "can"),
+    [
+        (x**2 - y**2, x - y, True),
+        (x**3 + 3 * x**2 * y + 3 * x * y**2 + y**3, (x + y) * (x - y), True),
+        (sg.exp(x) ** 2 - 1, sg.exp(x) + 1, True),
+        (x**2 + y**2, x - y, False),
+        (sg.sin(x) + 1, sg.cos(x) + 1, False),
+        (x - x + 3, y + 1, False),
+        ((x**30 + 1) * (x**30 + 2), y + 1, True),  # too much to look at
+    ],
+    ids=str,
+)
+def test_whether_a_polynomial_can_be_cancelled(above: Expr, below: Expr, can: bool) -> None:
+    assert may_cancel(above, below) == can

@@ -5,7 +5,7 @@
     collect       constants gathered, like terms added
     present       the user's order put back, the conventional one elsewhere
     monomials     factors and terms of small scalar parts gathered, what is computed anyway used again
-    products      common factors multiplied once, signs where they cost nothing
+    products      common factors multiplied once, signs where they cost nothing; polynomials: whether there is something to cancel
     islands       these parts in their cheapest form: by monomials, products, by SymPy
 
 Never slower, never wrong: see the head of ``rules`` for what sound means here.

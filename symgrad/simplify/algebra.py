@@ -13,6 +13,7 @@ from typing import Any
 
 from symgrad.expr import Expr, topological
 from symgrad.simplify.bounded import given_up
+from symgrad.simplify.polynomials import may_cancel
 from symgrad.sympy_bridge import Reader, scalar_to_sympy
 
 __all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "has_identities", "is_algebraic"]
@@ -47,7 +48,7 @@ def has_identities(roots: Sequence[Expr]) -> bool:
     squared = any(n.op.name in ("pow", "square") and n.args[0].op.name in _FUNCTIONS for n in order)
     if functions and len(order) <= MAX_TRIGONOMETRIC and (squared or len({n.args[0] for n in functions}) < len(functions)):
         return True
-    return any(n.op.name == "div" and _is_sum(n.args[0]) and _is_sum(n.args[1]) for n in order)
+    return any(n.op.name == "div" and _is_sum(n.args[0]) and _is_sum(n.args[1]) and may_cancel(*n.args) for n in order)
 
 
 _FUNCTIONS = frozenset({"sin", "cos", "tan", "sinh", "cosh"})

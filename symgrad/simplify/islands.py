@@ -32,10 +32,11 @@ __all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
 MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
+_TIDIED = 6.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, THEIRS = "gather factors and terms", "algebra by SymPy"  # who found a form, as the record of rules says it
-_REVISION = 5  # of what is decided here: part of the key under which results are remembered
+_REVISION = 6  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -336,7 +337,8 @@ class _Choice:
 
     def consider(self, found: Sequence[Sequence[Expr]], by: str) -> None:
         """Candidates, all outputs together and then one output at a time; ``by``: who made them."""
-        passes = [self.tidy(list(forms)) for forms in dict.fromkeys(map(tuple, found))]
+        ranked = sorted(((self.cost(forms), i, forms) for i, forms in enumerate(dict.fromkeys(map(tuple, found)))))
+        passes = [self.tidy(list(forms)) for price, _, forms in ranked if price <= self.price + _TIDIED or len(self.best) > 1]
         alone = [(i, forms) for i in range(len(self.best)) for forms in passes] if len(self.best) > 1 else []
         for i, forms in [(None, forms) for forms in passes] + alone:
             trial = forms if i is None else _with_one(i, forms[i], self.best)
