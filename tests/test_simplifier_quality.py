@@ -82,7 +82,7 @@ def test_never_more_operations_than_the_chain_rule() -> None:
 
 @pytest.mark.slow
 def test_never_more_operations_than_the_chain_rule_all() -> None:
-    assert len(_never_more(all_derivatives())) <= 2  # II.34.29b, III.21.20: a minus sign or a factor that both could share is put in front
+    assert len(_never_more(all_derivatives())) <= 1  # III.21.20: the sign both share is put in front of each: two islands then
 
 
 @pytest.mark.slow
@@ -100,6 +100,22 @@ def test_at_most_as_many_operations_as_sympy() -> None:
     assert len(theirs) > 580
     assert len(more) <= 0.05 * len(theirs)
     assert len(dearer) <= 0.08 * len(theirs)
+
+
+@pytest.mark.slow
+def test_the_derivative_alone_against_sympy() -> None:
+    """Counted for itself: most of SymPy's shorter forms overflow, or cancel, where the chain rule does not, and are refused for it."""
+    theirs = by_sympy()
+    more, dearer = [], []
+    for d in all_derivatives():
+        if str(d) in theirs:
+            form = sg.simplify(sg.grad(d.formula, d.wrt))
+            more += [str(d)] if operations(form) > min(map(operations, theirs[str(d)])) else []
+            dearer += [str(d)] if cost([form]) > min(cost([f]) for f in theirs[str(d)]) else []
+            assert operations(form) <= operations(raw(d)), str(d)
+    print(f"\nalone, more operations than SymPy: {len(more)}, dearer: {len(dearer)} of {len(theirs)}")
+    assert len(more) <= 0.26 * len(theirs)
+    assert len(dearer) <= 0.35 * len(theirs)
 
 
 EXTREMES = (1e-300, -1e-300, 1e300, -1e300, 1e150, -1e-150, 0.0, 1.0, -1.0, 1e-9, 1e9)
