@@ -31,6 +31,7 @@ __all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
 
 MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
+MAX_SHARED = 12  # nodes of an island with several uses that are kept as they are in one more candidate
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
 _TIDIED = 6.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
@@ -312,7 +313,7 @@ def _gathered(forms: Sequence[Expr]) -> list[list[Expr]]:
             found.append(gathered(forms, fractions=fractions, guarded=guarded))
             if len(forms) > 1:
                 found.append([forms[0], *gathered(forms[1:], forms[:1], fractions=fractions, guarded=guarded)])
-    if shared := _shared(forms):  # what is computed once for several places as it is: it may be there for its range
+    if 0 < len(shared := _shared(forms)) <= MAX_SHARED:  # what is computed once for several places as it is: it may be there for its range
         found.append(gathered(forms, shared))
     return [products_shared(candidate) for candidate in dict.fromkeys(map(tuple, [*found, forms]))]
 

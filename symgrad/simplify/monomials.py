@@ -370,6 +370,8 @@ def _power_price(power: int) -> float:
 
 def _one_number(x: Monomial) -> tuple[float | None, Monomial]:
     """All numbers of a product as one, rounded once, and the product without them; ``None`` where there are only exact ones."""
+    if not any(base.op is CONSTANT for base in x.powers):
+        return None, x
     inexact = {base: power for base, power in x.powers.items() if base.op is CONSTANT and power % 2 == 0}
     if not inexact or not all(_LEAST < abs(float(number(base) or 0)) < 1 / _LEAST for base in inexact):
         return None, x
