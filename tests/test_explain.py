@@ -174,7 +174,8 @@ def test_it_ends_in_the_form_that_is_compiled() -> None:
     t = sg.symbol("t")
     y = sg.log(1 + sg.exp(-t * (w * x + b)))
     explanation = sg.explain(y, [w, b])
-    assert [line.strip() for line in str(explanation).splitlines()[-2:]] == ["dy/dw = -t*x*sigmoid(-t*(w*x + b))", "dy/db = -t*sigmoid(-t*(w*x + b))"]
+    last = [line.strip() for line in str(explanation).splitlines()[-2:]]
+    assert last == ["dy/dw = -t*x*sigmoid(-t*(w*x + b))", "dy/db = -t*sigmoid(-t*(w*x + b))"]
     assert any(c.rule == "sigmoid as a quotient" and c.after == "sigmoid(-t*u2)" for c in explanation.changes)
     assert explanation.derivation.after.operations < explanation.derivation.before.operations
     assert "gather factors and terms" in [c.rule for c in sg.explain(x * sg.exp(-(x**2)), x).changes]

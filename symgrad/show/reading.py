@@ -127,14 +127,19 @@ def plainly(roots: Sequence[Expr]) -> list[Expr]:
     """
 
     def plain(node: Expr, args: tuple[Expr, ...]) -> Expr:
-        if node.op is CONSTANT and not node.shape and node.kind == "real" and node.params["value"].is_integer():
+        if _is_whole(node):
             return constant(int(node.params["value"]))
         if node.op.family != "elementwise" or not node.shape:
             return with_args(node, list(args))
-        scalars = [a.args[0] if a.op.name == "broadcast_to" and not a.args[0].shape else a for a in args]
+        inner = [a.args[0] if a.op.name == "broadcast_to" and not a.args[0].shape else a for a in args]
+        scalars = [constant(int(a.params["value"])) if _is_whole(a) else a for a in inner]
         shorter = do(node.op.name, *scalars, **node.params)
         if shorter.shape == node.shape:
             return shorter
         return do("broadcast_to", shorter, shape=node.shape) if not shorter.shape else with_args(node, list(args))
 
     return rewrite(roots, plain)
+
+
+def _is_whole(e: Expr) -> bool:
+    return e.op is CONSTANT and not e.shape and e.kind == "real" and e.params["value"].is_integer()
