@@ -172,7 +172,8 @@ def compile_loop(
         if kind == FEW:
             words[0] = f"no tile kernel: minibatches of at most {kinds.few} samples"
         elif kind == SHARED:
-            words[0] = f"no tile kernel: threads share the products of minibatches of at most {kinds.shared} samples"
+            whose = "threads share the products of" if kinds.shared else "products by themselves for"
+            words[0] = f"no tile kernel: {whose} minibatches of at most {kinds.shared or kinds.folded} samples"
         return found.program, words, LoopLayout.of(found).header()
 
     def make(kind: str) -> Kernel:

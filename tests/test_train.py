@@ -403,6 +403,19 @@ def test_few_samples_have_kernels_of_their_own(tmp_path, monkeypatch):
             np.testing.assert_allclose(value, expected[name], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("width", "batch", "kind"), [(256, 1, "products"), (256, 4, "minibatches"), (320, 1, "minibatches")])
+def test_weights_whose_columns_share_few_cache_sets_are_read_along_their_rows(width, batch, kind):
+    """Rows of 2 KB (256 numbers in double): one or two samples have products by themselves."""
+    net = sg.nn.MLP(2, [width, width, 1], activation="tanh")
+    loss = sg.nn.mse(net(X)[:, 0], T)
+    options = {"optimizer": sg.optim.SGD(0.01), "epochs": 1, "batch_size": batch}
+    training = sg.train.prepare(loss, net.init(seed=0), DATA, **options)
+    assert training.fit.step.schedule[0].startswith(f"no tile kernel: {kind} ")
+    expected = sg.train.prepare(loss, net.init(seed=0), DATA, mode="loops", **options).run(progress=False).params
+    for name, value in training.run(progress=False).params.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-12)
+
+
 def test_a_smaller_last_batch_goes_the_way_of_the_others():
     training = wide(batch_size=49)
     assert same(training.run(progress=False).params, wide("tile", batch_size=49).run(progress=False).params)
