@@ -25,6 +25,7 @@ from symgrad.simplify.agreement import disagreement, evaluate_precisely, sample_
 from symgrad.simplify.bounded import bounded, given_up, left_alone
 from symgrad.simplify.cost import cost, count
 from symgrad.simplify.islands import read_forms, set_store, simplify_islands, write_forms
+from symgrad.simplify.monomials import gathered
 
 x, y, z = sg.symbols("x y z")
 p, q = sg.symbols("p q", positive=True)
@@ -475,6 +476,13 @@ def _random_expression(rng: random.Random, depth: int) -> Expr:
         b = _random_expression(rng, rng.randrange(depth))
         return (a + b, a - b, a * b, a / b)[kind % 4]
     return a ** rng.choice([2, 3, -1, -2]) if kind == 9 else rng.choice(_UNARY)(a)
+
+
+def test_a_root_of_what_cancels_is_zero() -> None:
+    """It has no inverse that a product could be written with."""
+    nothing = sg.sqrt(x * y - y * x)
+    assert gathered([z * nothing]) == [sg.constant(0)]
+    assert gathered([z / nothing])[0].op.name != "constant"
 
 
 @pytest.mark.slow

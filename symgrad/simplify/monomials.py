@@ -147,6 +147,8 @@ class _Gatherer:
 
     def _root(self, x: Monomial) -> Monomial:
         """The root of a product is no product of roots: its factors may be negative."""
+        if not x.coefficient:
+            return x  # of a sum whose terms cancel: nothing is divided by it
         if x.coefficient == 1 and len(x.powers) == 1:
             [(base, power)] = x.powers.items()
             if power == 4:
