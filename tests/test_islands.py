@@ -483,6 +483,7 @@ def test_a_root_of_what_cancels_is_zero() -> None:
     nothing = sg.sqrt(x * y - y * x)
     assert gathered([z * nothing]) == [sg.constant(0)]
     assert gathered([z / nothing])[0].op.name != "constant"
+    assert gathered([(x - x) * y * z, x * y * z], [(x - x) * y * z])[1].op.name == "mul"
 
 
 @pytest.mark.slow

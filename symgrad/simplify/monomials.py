@@ -111,7 +111,7 @@ class _Gatherer:
 
     def _offer(self, node: Expr) -> None:
         form = self.forms[node]
-        if len(self.reused) < MAX_REUSED and (len(form.powers) > 1 or any(p != 2 for p in form.powers.values())):
+        if form.coefficient and len(self.reused) < MAX_REUSED and (len(form.powers) > 1 or any(p != 2 for p in form.powers.values())):
             self.reused.setdefault(node, form)
 
     def _form(self, node: Expr, there: bool) -> Monomial:
