@@ -46,12 +46,13 @@ def _whole_numbers(derivatives: list[Expr], written: list[Expr]) -> list[Expr]:
         if node.op.name not in ("add", "sub", "mul", "div") or node.kind != "real":
             return rebuild(node, args)
         real = [node.op.name == "div" or (a.kind == "real" and a.op is not CONSTANT) for a in args]
-        return rebuild(node, [_whole(a) if other and a not in users else a for a, other in zip(args, reversed(real), strict=True)])
+        return rebuild(node, [whole(a) if other and a not in users else a for a, other in zip(args, reversed(real), strict=True)])
 
     return rewrite(derivatives, replace)
 
 
-def _whole(expr: Expr) -> Expr:
+def whole(expr: Expr) -> Expr:
+    """An integer in place of a real constant that is one, where nothing is lost by it; everything else as it is."""
     if expr.op is not CONSTANT or expr.shape or expr.kind != "real":
         return expr
     value = expr.params["value"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from symgrad.differentiate import whole
 from symgrad.expr import CONSTANT, Expr, constant, free_symbols, intern_node, rewrite, topological
 from symgrad.ops.movement import do
 from symgrad.simplify.present import rank
@@ -127,19 +128,14 @@ def plainly(roots: Sequence[Expr]) -> list[Expr]:
     """
 
     def plain(node: Expr, args: tuple[Expr, ...]) -> Expr:
-        if _is_whole(node):
-            return constant(int(node.params["value"]))
+        if node.op is CONSTANT:
+            return whole(node)
         if node.op.family != "elementwise" or not node.shape:
             return with_args(node, list(args))
         inner = [a.args[0] if a.op.name == "broadcast_to" and not a.args[0].shape else a for a in args]
-        scalars = [constant(int(a.params["value"])) if _is_whole(a) else a for a in inner]
-        shorter = do(node.op.name, *scalars, **node.params)
+        shorter = do(node.op.name, *map(whole, inner), **node.params)
         if shorter.shape == node.shape:
             return shorter
         return do("broadcast_to", shorter, shape=node.shape) if not shorter.shape else with_args(node, list(args))
 
     return rewrite(roots, plain)
-
-
-def _is_whole(e: Expr) -> bool:
-    return e.op is CONSTANT and not e.shape and e.kind == "real" and e.params["value"].is_integer()
