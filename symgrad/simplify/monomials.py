@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from functools import reduce
+from functools import cache, lru_cache, reduce
 from math import gcd, isfinite
 from typing import NamedTuple
 
@@ -87,23 +87,22 @@ class _Gatherer:
         self.known: dict[frozenset[tuple[Key, Fraction]], tuple[Expr, Fraction]] = {}
         self.wholes: dict[Expr, Monomial] = {}  # of which roots are taken: a base → what it is
         self.reused: dict[Expr, Monomial] = {}
-        for root in kept:
-            self._read(root)
+        self._read(topological(*kept))
 
     def form(self, root: Expr) -> Expr:
-        for node in topological(root):
+        order = topological(root)
+        for node in order:
             for a in node.args:
                 self.uses[a] = self.uses.get(a, 0) + 1
-        self._read(root)
+        self._read(order)
         new = self.write(self.forms[root])
-        for node in topological(new):
-            self._read(node, there=True)
+        self._read(topological(new), there=True)
         return new
 
     # --- reading -----------------------------------------------------------------------------------
 
-    def _read(self, root: Expr, there: bool = False) -> None:
-        for node in topological(root):
+    def _read(self, order: Sequence[Expr], there: bool = False) -> None:
+        for node in order:
             if node not in self.forms:
                 self.forms[node] = self._form(node, there or node in self.kept)
             if there or node in self.kept:
@@ -177,7 +176,7 @@ class _Gatherer:
         for sign, operand in zip((1, 1 if node.op.name == "add" else -1), node.args):
             whole = self.uses.get(operand, 0) == 1 and operand in self.terms  # a part of this sum alone: it has no factors of its own
             found = self.terms[operand] if whole else self._terms_of(self.forms[operand])
-            terms += [Monomial(sign * t.coefficient, t.powers) for t in found]
+            terms += found if sign > 0 else [Monomial(-t.coefficient, t.powers) for t in found]
         terms = _merged(terms)
         if there:
             self._remember(node, terms)
@@ -190,7 +189,7 @@ class _Gatherer:
         if len(x.powers) == 1:
             [(base, power)] = x.powers.items()
             if power == 2 and base in self.sums and (base not in self.kept or abs(x.coefficient) == 1):
-                return [Monomial(t.coefficient * x.coefficient, t.powers) for t in self.sums[base]]
+                return [t.times(Monomial(x.coefficient, {})) for t in self.sums[base]]
         return [x]
 
     def _product_of(self, terms: Terms) -> Monomial:
@@ -257,13 +256,15 @@ class _Gatherer:
             for step in (1, -1):  # x/sqrt(x*y) is sqrt(x*y)/y
                 other = x.times(Monomial(_ONE, {base: 2}), step).times(self.wholes[base], -step)
                 x = min(x, other, key=_price)
-        while x.coefficient:
+        price = _price(x)
+        while x.coefficient and price:
             near = [(node, form) for node, form in self.reused.items() if not x.powers.keys().isdisjoint(form.powers)]
             trials = [self._with(node, form, n, x) for node, form in near for n in (1, -1, 2) if _uses_up(x.powers, form.powers, n)]
-            best = min(trials, key=_price, default=x)
-            if _price(best) >= _price(x):
+            prices = [_price(t) for t in trials]
+            least = min(prices, default=price)
+            if least >= price:
                 break
-            x = best
+            x, price = trials[prices.index(least)], least
         return _written(x)
 
     def _with(self, node: Expr, form: Monomial, power: int, x: Monomial) -> Monomial:
@@ -272,7 +273,11 @@ class _Gatherer:
 
 def _uses_up(powers: Powers, part: Powers, exponent: int) -> bool:
     """Whether a product is left with lower powers without this part."""
-    return sum(abs(powers.get(b, 0)) - abs(powers.get(b, 0) - p * exponent) for b, p in part.items()) > 0
+    gain = 0
+    for base, power in part.items():
+        here = powers.get(base, 0)
+        gain += abs(here) - abs(here - power * exponent)
+    return gain > 0
 
 
 # --- numbers and terms -----------------------------------------------------------------------------
@@ -283,6 +288,13 @@ def _nice(node: Expr) -> Fraction | None:
     value = number(node)
     if value is None or node.shape or not isfinite(value) or (value == 0 and str(value).startswith("-")):
         return None
+    return _short(value)
+
+
+@lru_cache(maxsize=1024)
+def _short(value: int | float) -> Fraction | None:
+    if value == 1:
+        return _ONE
     fraction = Fraction(value)
     return fraction if abs(fraction.numerator) < 10**6 and fraction.denominator <= 1024 else None
 
@@ -352,21 +364,29 @@ def _price(x: Monomial) -> float:
     factor, x = _one_number(x)
     if factor is not None:
         return _price(x) + 1.0 if any(p > 0 for p in x.powers.values()) else _price(x)
-    above, below = _sides(x)
-    total = 0.0
-    for side in (above, below):
-        total += sum(len(bases) - 1 + _power_price(power) for power, bases in side.items()) + max(0, len(side) - 1)
+    bases: dict[int, int] = {}  # how many there are of each exponent
+    for power in x.powers.values():
+        bases[power] = bases.get(power, 0) + 1
+    total, above, below = 0.0, 0, 0
+    for power, number_of in bases.items():
+        total += number_of - 1 + _power_price(power)
+        if power > 0:
+            above += 1
+        else:
+            below += 1
+    total += max(0, above - 1) + max(0, below - 1) + (4.0 if below else 0.0)
+    if x.coefficient is _ONE:
+        return total
     top, bottom = abs(x.coefficient.numerator), x.coefficient.denominator
-    total += (top != 1 and bool(above)) + (bottom != 1 and bool(below)) + (x.coefficient < 0 and (top == 1 or not above))
-    if below:
-        total += 4.0
-    elif bottom != 1 and above:
+    total += (top != 1 and above > 0) + (bottom != 1 and below > 0) + (x.coefficient < 0 and (top == 1 or not above))
+    if bottom != 1 and above and not below:
         total += 1.0 if bottom & (bottom - 1) == 0 else 4.0
     return total
 
 
+@cache
 def _power_price(power: int) -> float:
-    whole = power // 2
+    whole = abs(power) // 2
     return (6.0 + (whole > 0) if power % 2 else 0.0) + power_cost(whole or 1)
 
 
