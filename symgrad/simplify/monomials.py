@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache, reduce
 from math import gcd, isfinite
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from symgrad.expr import CONSTANT, Expr, constant, topological
 from symgrad.simplify.cost import power_cost
 from symgrad.simplify.rewriting import do, number, see
 from symgrad.simplify.terms import built_sum
 
-__all__ = ["gathered"]
+__all__ = ["ONE", "Gatherer", "Identity", "Monomial", "Terms", "gathered", "merged"]
 
 MAX_POWER = 16
 MAX_TERMS = 12  # of a sum that is multiplied out
@@ -58,28 +58,39 @@ ONE = Monomial(_ONE, {})
 Terms = list[Monomial]
 
 
-def gathered(roots: Sequence[Expr], kept: Sequence[Expr] = (), *, fractions: bool = False, guarded: bool = True) -> list[Expr]:
+class Identity(Protocol):
+    """What is known about factors and terms besides: both give what they are given in another form of the same value, or as it is."""
+
+    def product(self, x: Monomial, gatherer: Gatherer) -> Monomial: ...
+
+    def terms(self, terms: Terms, gatherer: Gatherer) -> Terms: ...
+
+
+def gathered(
+    roots: Sequence[Expr], kept: Sequence[Expr] = (), *, fractions: bool = False, guarded: bool = True, identity: Identity | None = None
+) -> list[Expr]:  # fmt: skip
     """The roots with factors and terms gathered; what ``kept`` consists of is there anyway.
 
     ``fractions``: also brings terms to a common denominator. ``guarded``: ``nonnegative(x)``, which is NaN below zero, is not ``x``.
+    ``identity``: what products and sums go through besides (see ``identities``).
 
     >>> import symgrad as sg
     >>> p, q, h, x = sg.symbols("p q h x")
     >>> gathered([p/(p/q)/q, h*x*x + h*x**2])
     [1, 2*h*x**2]
     """
-    gatherer = _Gatherer(kept, fractions, guarded)
+    gatherer = Gatherer(kept, fractions, guarded, identity)
     return [gatherer.form(root) for root in roots]
 
 
-class _Gatherer:
+class Gatherer:
     """``forms``: what nodes are as monomials. ``sums``: a base that is a sum → its terms. ``known``: terms → the base that has them.
     ``reused``: nodes that are there, with what they are.
     ``terms``: sums → their terms, before their common factor was looked for. ``uses``: how many nodes use a node."""
 
-    def __init__(self, kept: Sequence[Expr], fractions: bool, guarded: bool) -> None:
+    def __init__(self, kept: Sequence[Expr], fractions: bool, guarded: bool, identity: Identity | None = None) -> None:
         self.kept = set(topological(*kept))
-        self.fractions, self.guarded = fractions, guarded
+        self.fractions, self.guarded, self.identity = fractions, guarded, identity
         self.forms: dict[Expr, Monomial] = {}
         self.uses: dict[Expr, int] = {}
         self.terms: dict[Expr, Terms] = {}
@@ -100,6 +111,12 @@ class _Gatherer:
         return new
 
     # --- reading -----------------------------------------------------------------------------------
+
+    def monomial(self, node: Expr) -> Monomial:
+        """What a node is, also one that no root has."""
+        if node not in self.forms:
+            self._read(topological(node))
+        return self.forms[node]
 
     def _read(self, order: Sequence[Expr], there: bool = False) -> None:
         for node in order:
@@ -134,7 +151,8 @@ class _Gatherer:
             return self._root(args[0])
         if name in ("add", "sub"):
             return self._sum(node, there)
-        return self._base(node)
+        base = self._base(node)
+        return base if self.identity is None else self.identity.product(base, self)
 
     def _base(self, node: Expr) -> Monomial:
         """A node as it is, on its operands as they have become."""
@@ -167,7 +185,7 @@ class _Gatherer:
             power = x.powers[base]
             if self.wholes[base].powers != {base: 2}:
                 x = Monomial(x.coefficient, {b: p for b, p in x.powers.items() if b is not base}).times(self.wholes[base], power // 2)
-        return x
+        return x if self.identity is None else self.identity.product(x, self)
 
     # --- sums --------------------------------------------------------------------------------------
 
@@ -177,7 +195,7 @@ class _Gatherer:
             whole = self.uses.get(operand, 0) == 1 and operand in self.terms  # a part of this sum alone: it has no factors of its own
             found = self.terms[operand] if whole else self._terms_of(self.forms[operand])
             terms += found if sign > 0 else [Monomial(-t.coefficient, t.powers) for t in found]
-        terms = _merged(terms)
+        terms = merged(terms)
         if there:
             self._remember(node, terms)
             return Monomial(_ONE, {node: 2})
@@ -194,11 +212,15 @@ class _Gatherer:
 
     def _product_of(self, terms: Terms) -> Monomial:
         """A sum as its common factor times what remains."""
+        if self.identity is not None:
+            terms = self.identity.terms(terms, self)
         if len(terms) < 2:
             return terms[0] if terms else Monomial(Fraction(0), {})
         factor = _common(terms, self.fractions)
         if self.fractions:
             multiplied = self._multiplied_out([t.times(_inverse(factor)) for t in terms])
+            if self.identity is not None:
+                multiplied = self.identity.terms(multiplied, self)
             if len(multiplied) < len(terms) + any(p < 0 for p in factor.powers.values()):
                 return self._settled(factor.times(self._product_of(multiplied)))
         return self._behind(factor, terms)
@@ -206,7 +228,7 @@ class _Gatherer:
     def _behind(self, factor: Monomial, terms: Terms) -> Monomial:
         inverse = _inverse(factor)
         rest = [t.times(inverse) for t in terms]
-        flat = _merged([u for t in rest for u in self._terms_of(t)])
+        flat = merged([u for t in rest for u in self._terms_of(t)])
         if len(flat) != len(rest):
             return self._settled(factor.times(self._product_of(flat)))
         base, scale = self._base_of(flat)
@@ -225,7 +247,7 @@ class _Gatherer:
             waiting.extend(rest.times(t) for t in self.sums[inner])
             if len(waiting) + len(done) > MAX_TERMS * len(terms):
                 return terms
-        return _merged(done[::-1])
+        return merged(done[::-1])
 
     def _base_of(self, terms: Terms) -> tuple[Expr, Fraction]:
         """The node that is this sum but for a factor, and the factor."""
@@ -310,7 +332,7 @@ def _inverse(x: Monomial) -> Monomial:
     return Monomial(x.coefficient if x.coefficient is _ONE else 1 / x.coefficient, {base: -power for base, power in x.powers.items()})
 
 
-def _merged(terms: Iterable[Monomial]) -> Terms:
+def merged(terms: Iterable[Monomial]) -> Terms:
     """Like terms added up, in order of appearance."""
     found: dict[Key, Monomial] = {}
     for t in terms:
