@@ -33,7 +33,7 @@ MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
 MAX_SHARED = 12  # nodes of an island with several uses that are kept as they are in one more candidate
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
-_TIDIED = 6.0  # operations that local rules may still take from a candidate
+_TIDIED = 3.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, THEIRS = "gather factors and terms", "algebra by SymPy"  # who found a form, as the record of rules says it
@@ -339,17 +339,28 @@ class _Choice:
     def consider(self, found: Sequence[Sequence[Expr]], by: str) -> None:
         """Candidates, all outputs together and then one output at a time; ``by``: who made them."""
         ranked = sorted(((self.cost(forms), i, forms) for i, forms in enumerate(dict.fromkeys(map(tuple, found)))))
-        passes = [self.tidy(list(forms)) for price, _, forms in ranked if price <= self.price + _TIDIED or len(self.best) > 1]
-        alone = [(i, forms) for i in range(len(self.best)) for forms in passes] if len(self.best) > 1 else []
-        for i, forms in [(None, forms) for forms in passes] + alone:
-            trial = forms if i is None else _with_one(i, forms[i], self.best)
-            price = self.cost(trial)
-            if price >= self.price or any(t.kind == "boolean" for t in trial):
-                continue
-            reasons = [self._checked(k, t) for k, t in enumerate(trial) if t is not self.best[k]]
-            self.refused = next(filter(None, reasons), self.refused)
-            if not any(reasons):
-                self.best, self.price, self.by = trial, price, by
+        tidied: dict[tuple[Expr, ...], None] = {}
+        for price, _, forms in ranked:
+            if price > self.price + _TIDIED:
+                break
+            forms = tuple(self.tidy(list(forms)))
+            if forms not in tidied:
+                tidied[forms] = None
+                self._try(list(forms), by)
+        if len(self.best) > 1:
+            for i in range(len(self.best)):
+                for form in dict.fromkeys(forms[i] for forms in tidied):
+                    if form is not self.best[i]:
+                        self._try(_with_one(i, form, self.best), by)
+
+    def _try(self, trial: list[Expr], by: str) -> None:
+        price = self.cost(trial)
+        if price >= self.price or any(t.kind == "boolean" for t in trial):
+            return
+        reasons = [self._checked(k, t) for k, t in enumerate(trial) if t is not self.best[k]]
+        self.refused = next(filter(None, reasons), self.refused)
+        if not any(reasons):
+            self.best, self.price, self.by = trial, price, by
 
     def _checked(self, i: int, form: Expr) -> str:
         if (i, form) not in self.checked:
