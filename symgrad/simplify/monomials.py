@@ -80,7 +80,7 @@ def gathered(
     [1, 2*h*x**2]
     """
     gatherer = Gatherer(kept, fractions, guarded, identity)
-    return [gatherer.form(root) for root in roots]
+    return [gatherer.form(root, last=root is roots[-1]) for root in roots]
 
 
 class Gatherer:
@@ -100,14 +100,16 @@ class Gatherer:
         self.reused: dict[Expr, Monomial] = {}
         self._read(topological(*kept))
 
-    def form(self, root: Expr) -> Expr:
+    def form(self, root: Expr, last: bool = False) -> Expr:
+        """A root in its gathered form, which is there from now on. ``last``: nothing is asked after it."""
         order = topological(root)
         for node in order:
             for a in node.args:
                 self.uses[a] = self.uses.get(a, 0) + 1
         self._read(order)
         new = self.write(self.forms[root])
-        self._read(topological(new), there=True)
+        if not last:
+            self._read(topological(new), there=True)
         return new
 
     # --- reading -----------------------------------------------------------------------------------
@@ -127,7 +129,7 @@ class Gatherer:
 
     def _offer(self, node: Expr) -> None:
         form = self.forms[node]
-        if form.coefficient and len(self.reused) < MAX_REUSED and (len(form.powers) > 1 or any(p != 2 for p in form.powers.values())):
+        if (len(form.powers) > 1 or 2 not in form.powers.values()) and form.powers and form.coefficient and len(self.reused) < MAX_REUSED:
             self.reused.setdefault(node, form)
 
     def _form(self, node: Expr, there: bool) -> Monomial:
@@ -194,7 +196,7 @@ class Gatherer:
         for sign, operand in zip((1, 1 if node.op.name == "add" else -1), node.args):
             whole = self.uses.get(operand, 0) == 1 and operand in self.terms  # a part of this sum alone: it has no factors of its own
             found = self.terms[operand] if whole else self._terms_of(self.forms[operand])
-            terms += found if sign > 0 else [Monomial(-t.coefficient, t.powers) for t in found]
+            terms += found if sign > 0 else [_negative(t) for t in found]
         terms = merged(terms)
         if there:
             self._remember(node, terms)
@@ -259,9 +261,11 @@ class Gatherer:
         sign = 1
         if written[0].coefficient < 0:
             sign = -1
-            written = [Monomial(-t.coefficient, t.powers) for t in written]
-        base = built_sum([(1 if t.coefficient > 0 else -1, self.write(Monomial(abs(t.coefficient), t.powers))) for t in written])
-        self._remember(base, written)
+            written = [_negative(t) for t in written]
+        base = built_sum([(1, self.write(t)) if t.coefficient > 0 else (-1, self.write(_negative(t))) for t in written])
+        if len(terms) > 1:
+            self.sums[base] = written
+            self.known[identity] = (base, scale * sign)
         return base, Fraction(sign)
 
     def _remember(self, base: Expr, terms: Terms) -> None:
@@ -326,6 +330,10 @@ def _exponent(node: Expr) -> int | None:
     if value is None or node.shape or not abs(value) <= MAX_POWER or value != int(value):
         return None
     return int(value)
+
+
+def _negative(x: Monomial) -> Monomial:
+    return Monomial(_ONE if x.coefficient == -1 else -x.coefficient, x.powers)
 
 
 def _inverse(x: Monomial) -> Monomial:
