@@ -6,7 +6,7 @@ The last step of gathering: ``-n*exp(-m*g*x/k)*g*x/k`` is ``t = -g*x/k; n*exp(m*
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from symgrad.expr import CONSTANT, Expr, constant, symbol, topological
@@ -36,14 +36,20 @@ def products_shared(roots: Sequence[Expr]) -> list[Expr]:
     [a*(c - b)*d]
     """
     best = _without_signs(roots)
-    shared = _without_signs(_share(roots))
+    shared = _share(roots)
+    if shared == list(roots):
+        return best
+    shared = _without_signs(shared)
     return shared if cost(shared) < cost(best) else best
 
 
-def _uses(roots: Sequence[Expr]) -> Counter[Expr]:
-    uses = Counter(roots)
-    for node in topological(*roots):
-        uses.update(node.args)
+def _uses(roots: Sequence[Expr], order: Sequence[Expr]) -> dict[Expr, int]:
+    uses = dict.fromkeys(order, 0)
+    for root in roots:
+        uses[root] += 1
+    for node in order:
+        for a in node.args:
+            uses[a] += 1
     return uses
 
 
@@ -52,17 +58,20 @@ def _uses(roots: Sequence[Expr]) -> Counter[Expr]:
 
 def _without_signs(roots: Sequence[Expr]) -> list[Expr]:
     """A minus sign in front of a product turns a difference in it round, where nothing else uses that."""
-    uses = _uses(roots)
+    order = topological(*roots)
+    if not any(node.op.name == "neg" for node in order):
+        return list(roots)
+    uses = _uses(roots, order)
     turned: dict[Expr, Expr] = {}  # a difference → the other way round
     dropped: set[Expr] = set()  # signs that are not needed then
-    for node in topological(*roots):
+    for node in order:
         if node.op.name == "neg" and (difference := _difference_in(node.args[0], uses, turned)) is not None:
             turned[difference] = do("sub", difference.args[1], difference.args[0])
             dropped.add(node)
     if not dropped:
         return list(roots)
     new: dict[Expr, Expr] = {}
-    for node in topological(*roots):
+    for node in order:
         if node in turned:
             new[node] = do("sub", new[node.args[1]], new[node.args[0]])
         else:
@@ -70,7 +79,7 @@ def _without_signs(roots: Sequence[Expr]) -> list[Expr]:
     return [new[r] for r in roots]
 
 
-def _difference_in(product: Expr, uses: Counter[Expr], turned: dict[Expr, Expr]) -> Expr | None:
+def _difference_in(product: Expr, uses: Mapping[Expr, int], turned: dict[Expr, Expr]) -> Expr | None:
     """A difference among the factors of a product that has no other use."""
     waiting = [product]
     while waiting:
@@ -91,7 +100,10 @@ def _difference_in(product: Expr, uses: Counter[Expr], turned: dict[Expr, Expr])
 
 def _share(roots: Sequence[Expr]) -> list[Expr]:
     """The roots with what several products have in common as a node of its own."""
-    uses, order = _uses(roots), topological(*roots)
+    order = topological(*roots)
+    if sum(n.op.name in _PRODUCT for n in order) < 2:
+        return list(roots)
+    uses = _uses(roots, order)
     inside = {a for n in order if n.op.name in _PRODUCT for a in n.args if a.op.name in _PRODUCT and uses[a] == 1 and a.shape == n.shape}
     products = [n for n in order if n.op.name in _PRODUCT and n not in inside]
     if not 1 < len(products) <= MAX_PRODUCTS:
