@@ -13,7 +13,7 @@ from typing import Any
 
 from symgrad.expr import Expr, topological
 from symgrad.simplify.bounded import given_up
-from symgrad.simplify.polynomials import may_cancel
+from symgrad.simplify.polynomials import may_depend
 from symgrad.sympy_bridge import Reader, scalar_to_sympy
 
 __all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "has_identities", "is_algebraic"]
@@ -39,31 +39,16 @@ def is_algebraic(node: Expr) -> bool:
 
 
 def has_identities(roots: Sequence[Expr]) -> bool:
-    """Whether there is something that SymPy may know more about than our own passes: two logarithms, two trigonometric or
-    hyperbolic functions of one argument or a square of one, a quotient of sums that a polynomial could be cancelled from."""
+    """Whether there is something that SymPy may know and our own passes do not: trigonometric or hyperbolic functions of arguments
+    of which one is a sum of the others and of multiples of them, as ``sin(x + y)`` beside ``sin(x)`` and ``cos(y)``."""
     order = topological(*roots)
-    if sum(n.op.name == "log" for n in order) > 1:
-        return True
-    functions = [n for n in order if n.op.name in _FUNCTIONS]
-    squared = any(n.op.name in ("pow", "square") and n.args[0].op.name in _FUNCTIONS for n in order)
-    if functions and len(order) <= MAX_TRIGONOMETRIC and (squared or len({n.args[0] for n in functions}) < len(functions)):
-        return True
-    return any(n.op.name == "div" and _is_sum(n.args[0]) and _is_sum(n.args[1]) and may_cancel(*n.args) for n in order)
+    if len(order) > MAX_TRIGONOMETRIC:
+        return False
+    families = ({n.args[0] for n in order if n.op.name in names} for names in _FUNCTIONS)
+    return any(len(arguments) > 1 and may_depend(list(arguments)) for arguments in families)
 
 
-_FUNCTIONS = frozenset({"sin", "cos", "tan", "sinh", "cosh"})
-
-
-def _is_sum(node: Expr) -> bool:
-    """A sum, or a product or power with one in it."""
-    waiting = [node]
-    while waiting:
-        e = waiting.pop()
-        if e.op.name in ("add", "sub"):
-            return True
-        if e.op.name in ("mul", "pow", "neg"):
-            waiting.extend(e.args)
-    return False
+_FUNCTIONS = (("sin", "cos", "tan"), ("sinh", "cosh", "tanh"))
 
 
 def expanded_terms(root: Expr) -> int:

@@ -23,6 +23,7 @@ from symgrad.simplify.algebra import candidates, has_identities, is_algebraic
 from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
 from symgrad.simplify.cost import elements, node_cost
+from symgrad.simplify.identities import identical
 from symgrad.simplify.monomials import gathered
 from symgrad.simplify.products import products_shared
 from symgrad.simplify.rewriting import Application, fit, with_args
@@ -36,8 +37,8 @@ MAX_CONES = 100  # outputs of a large region that are looked at one by one
 _TIDIED = 3.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
-OURS, THEIRS = "gather factors and terms", "algebra by SymPy"  # who found a form, as the record of rules says it
-_REVISION = 6  # of what is decided here: part of the key under which results are remembered
+OURS, KNOWN, THEIRS = "gather factors and terms", "identities of functions and polynomials", "algebra by SymPy"  # who found a form
+_REVISION = 7  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -289,7 +290,10 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
         return {"reason": "SymPy still works on a formula that took too long", "temporary": True}
     choice = _Choice(island, cost, tidy)
     choice.consider(_gathered(island.forms), OURS)
-    if _is_plain(choice.best) or not has_identities(choice.best):
+    if _is_plain(choice.best):
+        return choice.record()
+    choice.consider(identical(choice.best), KNOWN)
+    if not has_identities(choice.best):
         return choice.record()
     import sympy  # noqa: F401  (here, so that the wall-clock limit does not count it)
 

@@ -202,7 +202,7 @@ class Gatherer:
             self._remember(node, terms)
             return Monomial(_ONE, {node: 2})
         self.terms[node] = terms
-        return self._product_of(terms)
+        return self.product_of(terms)
 
     def _terms_of(self, x: Monomial) -> Terms:
         """The terms of a sum that nothing but a number stands before; otherwise the one."""
@@ -212,7 +212,7 @@ class Gatherer:
                 return [t.times(Monomial(x.coefficient, {})) for t in self.sums[base]]
         return [x]
 
-    def _product_of(self, terms: Terms) -> Monomial:
+    def product_of(self, terms: Terms) -> Monomial:
         """A sum as its common factor times what remains."""
         if self.identity is not None:
             terms = self.identity.terms(terms, self)
@@ -220,11 +220,11 @@ class Gatherer:
             return terms[0] if terms else Monomial(Fraction(0), {})
         factor = _common(terms, self.fractions)
         if self.fractions:
-            multiplied = self._multiplied_out([t.times(_inverse(factor)) for t in terms])
+            multiplied = self.multiplied_out([t.times(_inverse(factor)) for t in terms])
             if self.identity is not None:
                 multiplied = self.identity.terms(multiplied, self)
             if len(multiplied) < len(terms) + any(p < 0 for p in factor.powers.values()):
-                return self._settled(factor.times(self._product_of(multiplied)))
+                return self._settled(factor.times(self.product_of(multiplied)))
         return self._behind(factor, terms)
 
     def _behind(self, factor: Monomial, terms: Terms) -> Monomial:
@@ -232,11 +232,11 @@ class Gatherer:
         rest = [t.times(inverse) for t in terms]
         flat = merged([u for t in rest for u in self._terms_of(t)])
         if len(flat) != len(rest):
-            return self._settled(factor.times(self._product_of(flat)))
+            return self._settled(factor.times(self.product_of(flat)))
         base, scale = self._base_of(flat)
         return self._settled(Monomial(factor.coefficient * scale, factor.powers).times(Monomial(_ONE, {base: 2})))
 
-    def _multiplied_out(self, terms: Terms) -> Terms:
+    def multiplied_out(self, terms: Terms) -> Terms:
         """The terms without brackets, where few enough come of it."""
         waiting, done = list(terms), Terms()
         while waiting:
