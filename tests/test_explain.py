@@ -65,7 +65,8 @@ Put together: 7 operations
   dy/dw = 1*(1 - y**2)*x
 
 Simplified
-  multiply by 1: 1*(1 - y**2) → 1 - y**2
+  dy/dw = (1 - y**2)*x   [multiply by 1]
+        = x*(1 - y**2)   [conventional order]
 
 Result: 6 operations
   dy/dw = x*(1 - tanh(w*x + b)**2)
@@ -104,6 +105,45 @@ def test_rules_are_named_and_untouched_parts_are_signs() -> None:
     contract = next(c for c in explanation.changes if c.rule == "contract scaled")
     assert contract.times > 1 and any("□" in c.before and "□" in c.after for c in explanation.changes)
     assert len({c.rule for c in explanation.changes}) == len(explanation.changes)  # a long one: an example a rule
+
+
+def test_simplification_reads_line_by_line_in_terms_of_steps() -> None:
+    shown = str(sg.explain(sg.log(1 + sg.exp(-t * (w * x + b))), [w, b]))
+    assert """
+Simplified
+  dy/dw = -t*(u4/u5)*x       [negative factor, divide, then multiply]
+        = -u4/u5*t*x         [conventional order]
+        = -t*x*sigmoid(u3)   [sigmoid as a quotient]
+  dy/db = -t*(u4/u5)         [negative factor, divide, then multiply]
+""" in shown
+
+
+def test_rules_go_below_their_line_where_there_is_no_room() -> None:
+    shown = sg.explain(sg.log(1 + sg.exp(-t * (w * x + b))), w).text(40)
+    assert """
+  dy/dw = -t*(u4/u5)*x
+          [negative factor, divide,
+           then multiply]
+        = """ in shown
+
+
+def test_what_a_pass_did_to_the_whole_is_a_line() -> None:
+    shown = lines(sg.explain(x * sg.exp(-(x**2)), x))
+    assert "        = u3*(1 - 2*u1)          [gather factors and terms]" in shown
+
+
+def test_signs_have_a_legend_in_every_form() -> None:
+    loss, net = network("tanh", (8, 8, 3, 1))
+    explanation = sg.explain(loss, list(net.parameters))
+    assert not explanation.derivation.rewritings and any("□" in c.before for c in explanation.changes)
+    assert "Simplified (□ is a part that stays as it is)" in str(explanation)
+    assert "□ is a part that stays as it is" in explanation._repr_html_()
+    assert "### Simplified (□ is a part that stays as it is)" in explanation.markdown()
+    assert r"\square" in explanation.latex()
+
+
+def test_an_expression_that_is_a_symbol_has_neither_steps_nor_a_chain() -> None:
+    assert str(sg.explain(x, x)) == "x, differentiated by x\n\nPut together: 0 operations\n  dx/dx = 1\n\nResult: 0 operations\n  dx/dx = 1"
 
 
 def test_long_formulas_are_grouped() -> None:
@@ -154,6 +194,21 @@ def test_every_step_is_right(name: str) -> None:
         if symbol.kind == "real":
             expected = explanation.point.grad(symbol)
             np.testing.assert_allclose(evaluate(explanation.gradients[symbol.name], point), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", [n for n, (y, _) in FORMULAS.items() if n in ("polynomial", "branches", "choice", "norms", "quadratic")])
+def test_every_line_of_the_simplification_is_the_derivative(name: str) -> None:
+    y, point = FORMULAS[name]
+    explanation = sg.explain(y, values=point)
+    given = {**explanation.point.inputs, **{s.symbol: s.value for s in explanation.steps}}
+    checked = 0
+    for rewriting in explanation.derivation.rewritings:
+        expected = explanation.point.grad(rewriting.name.split("/d")[1])
+        for rules, e in rewriting.lines:
+            assert rules
+            np.testing.assert_allclose(evaluate(e, given), expected, rtol=1e-12, err_msg=str(e))
+            checked += 1
+    assert checked or not explanation.changes or name == "choice"
 
 
 @pytest.mark.parametrize("name", FORMULAS)

@@ -18,7 +18,7 @@ from symgrad.expr import Expr, free_symbols, topological
 from symgrad.simplify import Application, apply_local, simplify
 from symgrad.simplify.cost import cost, count
 from symgrad.simplify.rewriting import ACCURATE, CHEAPER, FORM, ULPS, Pattern, Rewriter, Rule
-from symgrad.simplify.rules import LATE, LOCAL, RULES, WHOLES
+from symgrad.simplify.rules import LATE, LOCAL, PASSES, RULES, WHOLES
 from symgrad.simplify.stability import STABILITY
 
 mpmath.mp.dps = 400  # atan(1e160) differs from pi/2 in the 160th digit
@@ -140,7 +140,7 @@ def applied(rule: Rule | Pattern) -> tuple[Expr, Expr]:
         assert after is not None
         return before, after
     before = sample_of(rule)
-    if rule in WHOLES:
+    if rule in (*WHOLES, *PASSES):
         after = rule.rewrite(before)
         assert after is not None
         return before, after
@@ -179,7 +179,7 @@ def test_names_of_rules_are_unique() -> None:
 
 
 def test_every_rule_stands_in_a_table() -> None:
-    assert set(ALL) == {*LOCAL, *STABILITY, *WHOLES}
+    assert set(ALL) == {*LOCAL, *STABILITY, *WHOLES, *PASSES}
     assert set(LATE) < set(ALL)
     assert {r.direction for r in ALL} == {CHEAPER, ACCURATE, FORM}
 
@@ -360,6 +360,15 @@ def test_every_application_is_recorded() -> None:
     simplify(sg.log(1 + sg.exp(0 * y + x)), islands=False, record=record)
     assert [r.rule for r in record] == ["multiply by 0", "add 0", "log(1 + exp)"]
     assert record[-1].after is sg.softplus(x)
+
+
+@pytest.mark.parametrize("formula", [x * sg.sin(x) / (1 + x**2), sg.sin(2 * x) / sg.cos(x), sg.norm(X @ W) * sg.exp(-x)], ids=str)
+def test_what_is_recorded_stands_in_a_table(formula: Expr) -> None:
+    """The whole way from the bare chain rule to the final form: passes are rules, too."""
+    record: list[Application] = []
+    raw = list(sg.grad(formula, formula.free_symbols, simplify=False))
+    simplify(apply_local(raw, [formula], record=record), record=record)
+    assert {a.rule for a in record} <= {rule.name for rule in ALL}
 
 
 def test_simplify_is_idempotent() -> None:

@@ -8,12 +8,13 @@ same sweep that ``sg.grad`` runs. Long derivations are grouped: what has one use
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from symgrad.differentiate import FINISH, grad
 from symgrad.differentiate.reverse import active_nodes, pull_back
 from symgrad.expr import SYMBOL, Array, Expr, constant, intern_node, rebuild, substitute, topological
 from symgrad.ops.movement import do
+from symgrad.show.changes import Change, Rewriting, changes_of, in_names, rewritings, stand_in
 from symgrad.show.formulas import Formulas
 from symgrad.show.layout import seen
 from symgrad.show.names import call_parts, is_affine, is_hidden
@@ -22,9 +23,10 @@ from symgrad.show.text import text
 from symgrad.simplify import Application, apply_local, simplify
 from symgrad.simplify.cost import Cost, count
 from symgrad.simplify.islands import WORTH
+from symgrad.simplify.present import ORDER
 from symgrad.simplify.rewriting import number
 
-__all__ = ["Change", "Derivation", "Step", "Term", "derive"]
+__all__ = ["Derivation", "Step", "Term", "derive"]
 
 MANY = 24  # steps, from which on they are grouped
 SHORT = 36  # characters of a part that stands inside another step
@@ -64,20 +66,11 @@ class Step:
         return self.symbol is self.node
 
 
-@dataclass(frozen=True)
-class Change:
-    """One use of a rule; ``times`` it did the same, or in a long derivation similar things."""
-
-    rule: str
-    before: str
-    after: str
-    times: int = 1
-
-
 @dataclass
 class Derivation:
     """``label``: what the expression is called; ``steps``: inputs first; ``wrt``: the steps asked for; ``raw``: their derivatives by
-    the bare chain rule, in terms of steps; ``final``: as they are compiled; ``changes``: the rules between the two;
+    the bare chain rule, in terms of steps; ``final``: as they are compiled; ``changes``: the rules between the two,
+    ``rewritings``: the same line by line, empty where that is too long;
     ``before``, ``after``: what the derivatives cost to compute."""
 
     expr: Expr
@@ -87,6 +80,7 @@ class Derivation:
     raw: list[Expr]
     final: list[Expr]
     changes: list[Change]
+    rewritings: list[Rewriting]
     before: Cost
     after: Cost
 
@@ -118,12 +112,14 @@ def derive(
             user.adjoint = None
     raw = list(grad(y, list(wrt), simplify=False))
     record: list[Application] = []
-    apply_local(raw, [y], record=record)
-    final = simplify(list(grad(y, list(wrt))), record=record, worth=WORTH)
+    local, derivatives = apply_local(raw, [y], record=record), list(grad(y, list(wrt)))
+    record += [Application(ORDER, old, new) for old, new in zip(local, derivatives, strict=True) if new is not old]  # whole numbers
+    final = simplify(derivatives, record=record, worth=WORTH)
+    heads = [f"d{label}/d{by_node[t].name}" for t in targets]
     names = {n: s.symbol for s in steps if not s.is_input for n in (s.node, *(s.node.args if s.node.op.name == "named" else ()))}
     return Derivation(
-        y, label, steps, [by_node[t] for t in targets], plainly([_in_names(r, names) for r in raw]), final, _changes(record, names),
-        count(raw), count(final),
+        y, label, steps, [by_node[t] for t in targets], plainly([in_names(r, names) for r in raw]), final, changes_of(record, names),
+        rewritings(heads, raw, final, record, names, [y]), count(raw), count(final),
     )  # fmt: skip
 
 
@@ -150,18 +146,12 @@ def _steps(y: Expr, order: Sequence[Expr], active: Collection[Expr], wrt: Sequen
     for node in chosen:
         leaf = node.op is SYMBOL and node is not y
         name = node.name if leaf else names[node]
-        symbol = node if leaf else _symbol(name, node)
+        symbol = node if leaf else stand_in(name, node)
         formula = node if leaf else _written(node, symbols)
-        adjoint = _symbol(f"d{label}/d{name}", node) if node in active or node is y else None
+        adjoint = stand_in(f"d{label}/d{name}", node) if node in active or node is y else None
         steps.append(Step(node, name, symbol, formula, adjoint))
         symbols[node] = symbol
     return steps
-
-
-def _symbol(name: str, like: Expr) -> Expr:
-    """Stands for a node: names of derivatives are no names that a user could give."""
-    params = {"name": name, "shape": like.shape, "kind": like.kind, "positive": False}
-    return intern_node(SYMBOL, (), params, like.shape, like.kind)
 
 
 def _written(node: Expr, symbols: Mapping[Expr, Expr]) -> Expr:
@@ -169,25 +159,7 @@ def _written(node: Expr, symbols: Mapping[Expr, Expr]) -> Expr:
     body = node.args[0] if node.op.name == "named" else node
     if body in symbols and body is not node:
         return symbols[body]
-    return rebuild(body, [_in_names(a, symbols) for a in body.args]) if body.args else body
-
-
-def _in_names(root: Expr, names: Mapping[Expr, Expr]) -> Expr:
-    """The expression with other nodes for those that have one; what is below these is not visited."""
-    made: dict[Expr, Expr] = {}
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        if node not in made:
-            if node in names or not node.args:
-                made[node] = names.get(node, node)
-            elif waiting := [a for a in node.args if a not in made]:
-                stack.extend(waiting)
-                continue
-            else:
-                made[node] = rebuild(node, [made[a] for a in node.args])
-        stack.pop()
-    return made[root]
+    return rebuild(body, [in_names(a, symbols) for a in body.args]) if body.args else body
 
 
 def _chosen(y: Expr, order: Sequence[Expr], active: Collection[Expr], wrt: Sequence[Expr]) -> list[Expr]:
@@ -232,7 +204,7 @@ def _send(user: Step, steps: Mapping[Expr, Step], first: bool) -> None:
     assert user.adjoint is not None
     own = {} if formula.op is SYMBOL else {formula: user.symbol}
     ones = _ones(formula)
-    seeds = [ones if first else user.adjoint, ones if first else _symbol("g", formula), ones]
+    seeds = [ones if first else user.adjoint, ones if first else stand_in("g", formula), ones]
     sent, mapped, locals_ = (_through(formula, seed, inputs, own) for seed in seeds)
     for x, product, through, local in zip(inputs, sent, mapped, locals_, strict=True):
         if product is not None and through is not None:
@@ -272,71 +244,3 @@ def _plain(e: Expr) -> Expr:
     if value is None and e.op.name == "broadcast_to" and not e.args[0].shape:
         return e.args[0]
     return plainly([e])[0] if value is None else constant(int(value) if value == int(value) else value)
-
-
-# --- what simplification did -----------------------------------------------------------------------------------
-
-
-_CHANGES = 16  # different ones; of more, one example a rule is shown
-_CHANGE = 72  # characters of one side of a change
-_UNTOUCHED = 6  # nodes of a part that stays as it is, from which on a sign stands for it
-_NEAR = 150  # nodes of a change that are looked at
-_LARGE = 10**6
-_SIGNS = "□◇△○☆"
-
-
-def _changes(record: Sequence[Application], names: Mapping[Expr, Expr]) -> list[Change]:
-    found: dict[tuple[str, str, str], int] = {}
-    for rule, before, after in record:
-        left, right = _abstract(before, after, names)
-        if left != right:
-            found[rule, left, right] = found.get((rule, left, right), 0) + 1
-    if len(found) <= _CHANGES:
-        return [Change(*key, times) for key, times in found.items()]
-    examples: dict[str, Change] = {}
-    for (rule, left, right), times in found.items():
-        first = examples.get(rule)
-        examples[rule] = replace(first, times=first.times + times) if first else Change(rule, left, right, times)
-    return list(examples.values())
-
-
-def _abstract(before: Expr, after: Expr, names: Mapping[Expr, Expr]) -> tuple[str, str]:
-    """Both sides of a change in terms of steps; a sign stands for what the rule moved about without looking into it."""
-    sizes, others = _sizes(before, names), _sizes(after, names)
-    names = {n: s for n, s in names.items() if n is not before}  # of a step, what it is: that is what changes
-    signs = dict(names)
-    waiting, met = [before], set[Expr]()
-    while waiting:
-        node = waiting.pop()
-        if node in met or node in names:
-            continue
-        met.add(node)
-        long = sizes.get(node, _LARGE) >= _UNTOUCHED
-        if long and (node in others or node not in sizes) and len(signs) < len(names) + len(_SIGNS):
-            signs[node] = _symbol(_SIGNS[len(signs) - len(names)], node)
-        elif node in sizes:
-            waiting.extend(reversed(node.args))
-        else:
-            signs[node] = _symbol("…", node)
-    signs |= {n: _symbol("…", n) for side in (sizes, others) for e in side for n in e.args if n not in side and n not in signs}
-    left, right = plainly([_in_names(before, signs), _in_names(after, signs)])
-    return _short(left), _short(right)
-
-
-def _sizes(root: Expr, names: Mapping[Expr, Expr]) -> dict[Expr, int]:
-    """How many nodes each of the nearest nodes of an expression has below it; steps count as one."""
-    near: dict[Expr, None] = {}
-    level = [root]
-    while level and len(near) < _NEAR:
-        near.update(dict.fromkeys(level))
-        level = [a for node in level if node not in names for a in node.args if a not in near]
-    sizes: dict[Expr, int] = {}
-    for node in reversed(near):
-        sizes[node] = 1 if node in names else 1 + sum(sizes.get(a, _LARGE) for a in node.args)
-    return sizes
-
-
-def _short(e: Expr) -> str:
-    written = text(e, check=False)
-    last = written.splitlines()[-1]
-    return last if len(last) <= _CHANGE else last[: _CHANGE - 1] + "…"

@@ -8,7 +8,8 @@ from typing import Any
 from symgrad import dims
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr, as_expr, free_symbols, topological
-from symgrad.show.derivation import Change, Derivation, Step, derive
+from symgrad.show.changes import Change, legend
+from symgrad.show.derivation import Derivation, Step, derive
 from symgrad.show.explain_html import as_html
 from symgrad.show.explain_latex import as_latex, as_markdown
 from symgrad.show.explain_words import Notation, chain_lines, cost_words, shown, values_of
@@ -115,28 +116,26 @@ class Explanation:
 
     def text(self, width: int | None = None) -> str:
         """The explanation as plain text; lines are broken at ``width`` columns where they can be."""
-        return "\n".join(wrapped(line, width, _below(line)) for line in self._lines())
+        return "\n".join(wrapped(line, width, _below(line)) for line in self._lines(width))
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, width: int | None) -> Iterator[str]:
         d = self.derivation
         yield from _heading(d, self.point)
-        yield from ("", "Steps")
         computed = [s for s in d.steps if not s.is_input]
+        yield from ("", "Steps") if computed else ()
         for s, line in _with_values(computed, [f"  {s.name} = {_one_line(s.formula)}" for s in computed]):
             yield line
             yield from (f"  {extra}" for extra in _parts_of(s))
-        yield from ("", f"Chain rule, from {d.label} back")
         values = values_of(d, self.point)
-        for s in reversed(d.steps):
-            equalities = chain_lines(s, d, _TEXT, values) if s.adjoint is not None else []
+        chain = [chain_lines(s, d, _TEXT, values) for s in reversed(d.steps) if s.adjoint is not None]
+        yield from ("", f"Chain rule, from {d.label} back") if any(chain) else ()
+        for equalities in chain:
             if equalities:
                 wide = len(equalities[0].head)
                 yield from (f"  {e.head:{wide}} = {e.body}" for e in equalities)
         yield from ("", f"Put together: {cost_words(d.before, d.expr)}")
         yield from _indented(d.put_together().text())
-        if d.changes:
-            yield from ("", "Simplified")
-            yield from (f"  {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: {c.before} → {c.after}" for c in d.changes)
+        yield from _simplified(d, width)
         yield from ("", f"Result: {cost_words(d.after, d.expr)}")
         yield from _indented(self.gradients.text())
         if self.point is not None:
@@ -168,14 +167,16 @@ class Explanation:
 
 def _below(line: str) -> int:
     """Where the rest of a broken line begins: behind its sign."""
-    sign = line.find(" = ")
-    return sign + 3 if 0 <= sign < 24 else len(line) - len(line.lstrip()) + 4
+    sign, own = line.find(" = "), len(line) - len(line.lstrip())
+    return own + 1 if line[own : own + 1] == "[" else sign + 3 if 0 <= sign < 24 else own + 4
 
 
 def _heading(d: Derivation, point: Point | None) -> Iterator[str]:
     *parts, last = text(d.expr).split("\n")
     by = f"differentiated by {', '.join(s.name for s in d.wrt)}"
-    if parts or d.expr.op.name == "named":
+    if d.expr.op.name == "symbol":
+        yield f"{d.label}, {by}"
+    elif parts or d.expr.op.name == "named":
         yield f"{d.label}, {by}, where"
         yield from (f"  {p}" for p in parts)
         yield f"  {last}" if d.expr.op.name == "named" else f"  {d.label} = {last}"
@@ -183,6 +184,28 @@ def _heading(d: Derivation, point: Point | None) -> Iterator[str]:
         yield f"{d.label} = {last}, {by}"
     if point is not None:
         yield "at " + ", ".join(f"{s.name} = {shown(v, brief=True)}" for s, v in ((s, point.values[s]) for s in point.inputs))
+
+
+def _simplified(d: Derivation, width: int | None) -> Iterator[str]:
+    """What the rules did: line by line with the rules at the right, or below where there is no room; else rule by rule."""
+    if d.rewritings:
+        yield from ("", "Simplified")
+        rows = [
+            (f"  {'' if k else r.name:{len(r.name)}} = {_one_line(e)}", ", ".join(rules))
+            for r in d.rewritings
+            for k, (rules, e) in enumerate(r.lines)
+        ]
+        column = max(len(line) for line, _ in rows) + 3
+        beside = width is None or column + max(len(words) for _, words in rows) + 2 <= width
+        for line, words in rows:
+            if beside:
+                yield f"{line:{column}}[{words}]"
+            else:
+                yield from (line, f"{' ' * (line.index(' = ') + 3)}[{words}]")
+    elif d.changes:
+        words = legend(d.changes)
+        yield from ("", f"Simplified ({words})" if words else "Simplified")
+        yield from (f"  {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: {c.before} → {c.after}" for c in d.changes)
 
 
 def _one_line(e: Expr) -> str:

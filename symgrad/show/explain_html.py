@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from symgrad.expr import Expr
-from symgrad.show.derivation import Change, Derivation, Step
+from symgrad.show.changes import Change, legend
+from symgrad.show.derivation import Derivation, Step
 from symgrad.show.explain_words import Notation, chain_lines, cost_words, shown, values_of
 from symgrad.show.formulas import Formulas
 from symgrad.show.point import Point
@@ -44,8 +45,8 @@ def as_html(d: Derivation, gradients: Formulas, point: Point | None) -> str:
         _section("Steps", map(_step_row, (s for s in d.steps if not s.is_input))),
         _section(f"Chain rule, from {_name(d.label)} back", _chain_rows(d, point)),
         _section(f"Put together {_cost(d.before, d)}", _equations(raw.text().split("\n"))),
-        *([_section("Simplified", map(_change_row, d.changes))] if d.changes else []),
-        _section(f"Result {_cost(d.after, d)}", _equations(gradients.text().split("\n"))),
+        *_simplified(d),
+        _section(f"Result {_cost(d.after, d)}", [*_equations(gradients.text().split("\n")), *_gradient_rows(d, point)]),
     ]
     return f'<div class="sg-explain">{"".join(parts)}</div>'
 
@@ -58,7 +59,7 @@ def _where(point: Point | None) -> str:
 
 def _definitions(d: Derivation) -> list[str]:
     *parts, last = text(d.expr).split("\n")
-    return [*parts, last if d.expr.op.name == "named" else f"{d.label} = {last}"]
+    return [*parts, last if d.expr.op.name in ("named", "symbol") else f"{d.label} = {last}"]
 
 
 def _cost(cost: Cost, d: Derivation) -> str:
@@ -71,6 +72,9 @@ _Row = list[tuple[str, str]]
 
 
 def _section(title: str, rows: Iterable[_Row]) -> str:
+    rows = list(rows)
+    if not rows:
+        return ""
     body = "".join(f"<tr>{''.join(f'<td{_class(name)}>{content}</td>' for name, content in row)}</tr>" for row in rows)
     return f"<h4>{title}</h4><table><tbody>{body}</tbody></table>"
 
@@ -81,6 +85,27 @@ def _class(name: str) -> str:
 
 def _step_row(s: Step) -> _Row:
     return [("head", _name(s.name)), ("", "="), ("", _formula(text(s.formula, check=False))), ("value", _plain(shown(s.value)))]
+
+
+def _simplified(d: Derivation) -> Iterator[str]:
+    """What the rules did: line by line with the rules at the right, else rule by rule."""
+    if d.rewritings:
+        yield _section("Simplified", (_rewriting_row(r.name, k, rules, e) for r in d.rewritings for k, (rules, e) in enumerate(r.lines)))
+    elif d.changes:
+        words = legend(d.changes)
+        yield _section(f"Simplified <span class=cost>{escape(words)}</span>" if words else "Simplified", map(_change_row, d.changes))
+
+
+def _rewriting_row(name: str, k: int, rules: Sequence[str], e: Expr) -> _Row:
+    first = "" if k else " first"
+    head = "" if k else _formula(name)
+    return [(f"head{first}", head), (first[1:], "="), (first[1:], _spelled(e)), (f"rule{first}", escape(", ".join(rules)))]
+
+
+def _gradient_rows(d: Derivation, point: Point | None) -> Iterator[_Row]:
+    """The numbers at the point."""
+    for s in d.wrt if point is not None else ():
+        yield [("head", _formula(f"d{d.label}/d{s.name}")), ("", "="), ("value", f"{_plain(shown(s.gradient))} at the point")]
 
 
 def _change_row(c: Change) -> _Row:

@@ -8,39 +8,106 @@ import numpy as np
 
 from symgrad import dims
 from symgrad.expr import Array, Expr
+from symgrad.show.changes import SIGNS, Change, legend
 from symgrad.show.derivation import Derivation
 from symgrad.show.explain_words import ELEMENTS, Notation, chain_lines, cost_words, values_of
 from symgrad.show.formulas import Formulas
-from symgrad.show.latex import latex
+from symgrad.show.latex import latex, tight
 from symgrad.show.latex_words import latex_array, latex_name, latex_number, shape_latex
 from symgrad.show.point import Point
+from symgrad.simplify.cost import Cost
 
 __all__ = ["as_latex", "as_markdown"]
 
+_BREAK = r"\\[4pt]"
+_BELONGS = r"\in "  # a large array is told by its shape
+
 
 def as_latex(d: Derivation, gradients: Formulas, point: Point | None) -> str:
-    """Steps, chain rule and result in one aligned block."""
-    chain = _title(f"Chain rule, from ${latex_name(d.label)}$ back")
-    rows = [_title("Steps"), *_step_rows(d), chain, *_chain_rows(d, point), _title("Result")]
-    return "\n".join([r"\begin{aligned}", *(f"{row} \\\\[4pt]" for row in rows), *_rows_of(gradients), r"\end{aligned}"])
+    """Steps, chain rule, the derivatives put together, what simplified them, and the result in one aligned block."""
+    rows = [_title("Steps"), *_step_rows(d), _title(f"Chain rule, from ${latex_name(d.label)}$ back"), *_chain_rows(d, point)]
+    rows += [_title(f"Put together: {_words(d.before, d)}"), *_rows_of(d.put_together())]
+    if d.rewritings or d.changes:
+        rows += [_title(_in_text(_simplified(d))), *(_rewriting_rows(d) if d.rewritings else map(_change_row, d.changes))]
+    rows += [_title(f"Result: {_words(d.after, d)}"), *_rows_of(gradients), *_gradient_rows(d, point)]
+    return "\n".join([r"\begin{aligned}", *(row if row.endswith(_BREAK) else f"{row} {_BREAK}" for row in rows), r"\end{aligned}"])
 
 
 def as_markdown(d: Derivation, gradients: Formulas, point: Point | None) -> str:
-    """Headings, formulas between ``$$``, the rules as a list."""
+    """Headings, formulas between ``$$``, the rules beside the lines that they led to, or as a list."""
     by = ", ".join(f"${latex_name(s.name)}$" for s in d.wrt)
     where = "" if point is None else ", at " + ", ".join(f"${latex_name(s.name)} = {_value(point.values[s])}$" for s in point.inputs)
-    raw = d.put_together()
-    rules = [f"- {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: `{c.before}` → `{c.after}`" for c in d.changes]
     parts = [
         f"## ${latex_name(d.label)}$, differentiated by {by}{where}",
-        _block([latex(d.expr)]) if d.expr.op.name == "named" else _block([rf"{latex_name(d.label)} = {latex(d.expr)}"]),
-        "### Steps", _block(_aligned(_step_rows(d))),
-        f"### Chain rule, from ${latex_name(d.label)}$ back", _block(_aligned(_chain_rows(d, point))),
-        f"### Put together: {cost_words(d.before, d.expr)}", _block([raw.latex()]),
-        *(["### Simplified", "\n".join(rules)] if rules else []),
+        _block([latex(d.expr)]) if d.expr.op.name in ("named", "symbol") else _block([rf"{latex_name(d.label)} = {latex(d.expr)}"]),
+        *_headed("### Steps", _aligned(_step_rows(d))),
+        *_headed(f"### Chain rule, from ${latex_name(d.label)}$ back", _aligned(_chain_rows(d, point))),
+        f"### Put together: {cost_words(d.before, d.expr)}", _block([d.put_together().latex()]),
+        *([f"### {_simplified(d)}", _simplified_part(d)] if d.rewritings or d.changes else []),
         f"### Result: {cost_words(d.after, d.expr)}", _block([gradients.latex()]),
+        *([_block(_aligned(_gradient_rows(d, point)))] if point is not None else []),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _words(cost: Cost, d: Derivation) -> str:
+    return cost_words(cost, d.expr)
+
+
+def _headed(title: str, lines: list[str]) -> list[str]:
+    """A heading and its formulas; nothing where there are none."""
+    return [title, _block(lines)] if lines else []
+
+
+# --- what simplification did ----------------------------------------------------------------------------------
+
+
+def _simplified(d: Derivation) -> str:
+    words = "" if d.rewritings else legend(d.changes)
+    return f"Simplified ({words})" if words else "Simplified"
+
+
+def _simplified_part(d: Derivation) -> str:
+    if d.rewritings:
+        return _block(_aligned(_rewriting_rows(d)))
+    return "\n".join(f"- {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: `{c.before}` → `{c.after}`" for c in d.changes)
+
+
+def _rewriting_rows(d: Derivation) -> Iterator[str]:
+    for r, step in zip(d.rewritings, (s for s in d.wrt if any(r.name == f"d{d.label}/d{s.name}" for r in d.rewritings)), strict=True):
+        head = _partial(d.label, step.name)
+        for k, (rules, e) in enumerate(r.lines):
+            yield f"{'' if k else head} &= {latex(e)} && {_rule(', '.join(rules))}"
+
+
+def _change_row(c: Change) -> str:
+    rule = _rule(f"{c.rule}, {c.times} times" if c.times > 1 else c.rule)
+    if c.sides is None or c.before.endswith("…") or c.after.endswith("…"):
+        return f"&{rule}"
+    left, right = map(latex, c.sides)
+    return rf"&{rule}\quad {left} \to {right}"
+
+
+def _rule(words: str) -> str:
+    return rf"\text{{[{_in_text(words)}]}}"
+
+
+def _in_text(words: str) -> str:
+    return "".join(f"${latex_name(c)}$" if c in SIGNS else _TEXT.get(c, c) for c in words)
+
+
+_TEXT = {"_": r"\_", "^": r"\^{}", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "~": r"\~{}"}
+
+
+def _gradient_rows(d: Derivation, point: Point | None) -> Iterator[str]:
+    """The numbers at the point."""
+    for s in d.wrt if point is not None else ():
+        value = _value(s.gradient)
+        name = latex_name(f"d{d.label}/d{s.name}")
+        yield rf"{name} &{value if value.startswith(_BELONGS) else f'= {value}'} && \text{{at the point}}"
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
 
 
 def _block(lines: Sequence[str]) -> str:
@@ -49,6 +116,8 @@ def _block(lines: Sequence[str]) -> str:
 
 def _aligned(lines: Iterable[str]) -> list[str]:
     rows = list(lines)
+    if not rows:
+        return []
     return [r"\begin{aligned}", *(f"{row} \\\\[4pt]" for row in rows[:-1]), *rows[-1:], r"\end{aligned}"]
 
 
@@ -65,7 +134,7 @@ def _step_rows(d: Derivation) -> list[str]:
 
 
 def _row(head: str, body: str, value: str = "") -> str:
-    return f"{head} &= {body}" + (f" && {value if value.startswith(chr(92) + 'in') else f'= {value}'}" if value else "")
+    return f"{head} &= {body}" + (f" && {value if value.startswith(_BELONGS) else f'= {value}'}" if value else "")
 
 
 def _chain_rows(d: Derivation, point: Point | None) -> Iterator[str]:
@@ -73,7 +142,7 @@ def _chain_rows(d: Derivation, point: Point | None) -> Iterator[str]:
     for s in reversed(d.steps):
         if s.adjoint is not None:
             for line in chain_lines(s, d, _LATEX, values):
-                yield f"{line.head} &= {line.body}" if not line.body.startswith(r"\in") else rf"&{line.body}"
+                yield f"{line.head} &= {line.body}" if not line.body.startswith(_BELONGS) else rf"&{line.body}"
 
 
 def _value(value: Array | None) -> str:
@@ -95,4 +164,13 @@ def _spelled(e: Expr) -> str:
     return latex(e)
 
 
-_LATEX = Notation(_spelled, lambda a, b: rf"\frac{{\partial {latex_name(a)}}}{{\partial {latex_name(b)}}}", _value, r" \cdot ", r" \odot ")
+def _partial(of: str, by: str) -> str:
+    return rf"\frac{{\partial {latex_name(of)}}}{{\partial {latex_name(by)}}}"
+
+
+def _bracketed(formula: str) -> str:
+    """Brackets as tall as the formula."""
+    return tight(rf"\left({formula}\right)")
+
+
+_LATEX = Notation(_spelled, _partial, _value, r" \cdot ", r" \odot ", _bracketed)

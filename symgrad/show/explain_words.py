@@ -52,13 +52,14 @@ def values_of(derivation: Derivation, point: Point | None) -> dict[Expr, Any]:
 @dataclass(frozen=True)
 class Notation:
     """``spell`` writes an expression, ``partial`` a derivative of one name by another, ``value`` a number; ``times`` is a product's sign,
-    ``each`` that of a product element by element."""
+    ``each`` that of a product element by element; ``brackets`` puts a formula between them."""
 
     spell: Callable[[Expr], str]
     partial: Callable[[str, str], str]
     value: Callable[[Array | None], str]
     times: str
     each: str
+    brackets: Callable[[str], str] = "({})".format
 
 
 def chain_lines(step: Step, derivation: Derivation, notation: Notation, values: Mapping[Expr, Any]) -> list[Line]:
@@ -90,10 +91,10 @@ def _rule(term: Term, step: Step, first: bool, notation: Notation) -> str:
 def _product(term: Term, first: bool, notation: Notation, several: bool) -> str:
     if first or term.local is None or term.user.adjoint is None:
         written = notation.spell(term.product)
-        return f"({written})" if several and leads_negative(term.product) else written
+        return notation.brackets(written) if several and leads_negative(term.product) else written
     local = notation.spell(term.local)
     sign = notation.each if term.local.shape else notation.times
-    return f"{notation.spell(term.user.adjoint)}{sign}{f'({local})' if _is_loose(term.local) else local}"
+    return f"{notation.spell(term.user.adjoint)}{sign}{notation.brackets(local) if _is_loose(term.local) else local}"
 
 
 def _is_loose(e: Expr) -> bool:
@@ -106,7 +107,7 @@ def _in_numbers(term: Term, first: bool, notation: Notation, values: Mapping[Exp
         return ""
     factor = evaluate([term.local], values)[0]
     local = notation.value(factor)
-    local = f"({local})" if np.signbit(factor) and (several or not first) else local
+    local = notation.brackets(local) if np.signbit(factor) and (several or not first) else local
     return local if first else f"{notation.value(term.user.gradient)}{notation.times}{local}"
 
 

@@ -24,6 +24,7 @@ _LETTERS = {
     "τ": r"\tau", "υ": r"\upsilon", "φ": r"\phi", "χ": r"\chi", "ψ": r"\psi", "ω": r"\omega", "Γ": r"\Gamma", "Δ": r"\Delta",
     "Θ": r"\Theta", "Λ": r"\Lambda", "Ξ": r"\Xi", "Π": r"\Pi", "Σ": r"\Sigma", "Φ": r"\Phi", "Ψ": r"\Psi", "Ω": r"\Omega",
     "µ": r"\mu",
+    "□": r"\square", "◇": r"\diamond", "△": r"\triangle", "○": r"\bigcirc", "☆": r"\star", "…": r"\ldots",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from symgrad.expr import Expr, as_expr, rebuild, rewrite, topological
 from symgrad.simplify.collect import collect
-from symgrad.simplify.present import present
+from symgrad.simplify.present import ORDER, present
 from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
 from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY
@@ -71,7 +71,10 @@ def apply_local(
             return rewriter.run(current)
         if current == rewritten:
             break
-    return present(current, kept)
+    shown = present(current, kept)
+    if record is not None:
+        record.extend(Application(ORDER, old, new) for old, new in zip(current, shown, strict=True) if new is not old)
+    return shown
 
 
 def apply_rules(roots: Sequence[Expr]) -> list[Expr]:

@@ -14,7 +14,9 @@ from symgrad.expr import Expr, constant
 from symgrad.simplify.rewriting import do, number, see, with_args
 from symgrad.simplify.terms import LOOK_AT_MOST, MODERATE, SUM, Number, Pass, built_sum, fitted, is_moderate, terms_of, times
 
-__all__ = ["present", "rank"]
+__all__ = ["ORDER", "present", "rank"]
+
+ORDER = "conventional order"  # what the record of rules calls it
 
 
 def present(roots: Sequence[Expr], kept: Mapping[Expr, Expr | None]) -> list[Expr]:

@@ -6,7 +6,8 @@ or the smallest normal number. So nothing is distributed, no product of more tha
 ``exp(a)*exp(b)`` stays (rounding ``a + b`` costs up to 700 ulp). What algebra drops may go: ``x - x``, ``0*x``, ``x/x``.
 
 :data:`RULES` has all tables, those of the files beside this one and of ``stability`` among them; tests/test_rules.py walks them and
-checks what each line promises. Constants are gathered and like terms added up by ``collect.py``, over whole products and sums.
+checks what each line promises. Constants are gathered and like terms added up by ``collect.py``, over whole products and sums;
+:data:`PASSES` are what follows: parts of formulas written anew by ``islands.py``, and the order in which people read them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from symgrad.simplify.collect import collect
 from symgrad.simplify.contractions import CONTRACTIONS
 from symgrad.simplify.factors import CHOICES, FACTORS
 from symgrad.simplify.matrices import MATRICES
+from symgrad.simplify.present import ORDER, present
 from symgrad.simplify.rewriting import CHEAPER, FORM, Pattern, Rule, do, number
 from symgrad.simplify.samples import sample
 from symgrad.simplify.stability import STABILITY
 from symgrad.simplify.tensors import MOVEMENT, REDUCTIONS
 
-__all__ = ["ALGEBRA", "IN_CODE", "LATE", "LOCAL", "RULES", "WHOLES"]
+__all__ = ["ALGEBRA", "IN_CODE", "LATE", "LOCAL", "PASSES", "RULES", "WHOLES"]
 
 
 # --- algebra: pattern -> result ----------------------------------------------------------------------------
@@ -252,10 +254,32 @@ WHOLES: tuple[Rule, ...] = (
     Rule("add like terms",         CHEAPER,  ("add", "sub", "neg"), _collected, sample(lambda A, v, s: do("add", do("mul", 3, s), s))),
 )  # fmt: skip
 
+# --- passes: what is done to whole derivatives ---------------------------------------------------------------
+
+
+def _ordered(e: Expr) -> Expr | None:
+    (new,) = present([e], {})
+    return None if new is e else new
+
+
+def _by_islands(e: Expr) -> Expr | None:
+    from symgrad.simplify.islands import simplify_islands  # which reads these tables
+
+    (new,) = simplify_islands([e])
+    return None if new is e else new
+
+
+PASSES: tuple[Rule, ...] = (
+    Rule(ORDER,                    FORM,     ("add", "sub", "mul", "div", "neg"), _ordered, "5 + s*3*exp(s)"),
+    Rule("gather factors and terms", CHEAPER, ("add", "sub", "mul", "div", "neg"), _by_islands, "s**2*sin(s) + 3*s*sin(s)"),
+    Rule("algebra by SymPy",       CHEAPER,  ("add", "sub", "mul", "div", "neg"), _by_islands, "sin(2*s)/cos(s)"),
+)  # fmt: skip
+
 IN_CODE: tuple[Rule, ...] = MOVEMENT + NUMBERS + REDUCTIONS + FACTORS + CHOICES + CONTRACTIONS + MATRICES
 LOCAL: tuple[Rule | Pattern, ...] = IN_CODE + ALGEBRA
 LATE: tuple[Rule | Pattern, ...] = tuple(rule for rule in LOCAL if rule.late is not None)
 RULES: Mapping[str, tuple[Rule | Pattern, ...]] = {
     "algebra": ALGEBRA, "numbers": NUMBERS, "sums and products": WHOLES, "movement": MOVEMENT, "reductions": REDUCTIONS,
     "factors": FACTORS, "choices": CHOICES, "contractions": CONTRACTIONS, "matrices": MATRICES, "stability": STABILITY,
+    "passes": PASSES,
 }  # fmt: skip
