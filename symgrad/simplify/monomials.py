@@ -17,11 +17,12 @@ from symgrad.simplify.cost import power_cost
 from symgrad.simplify.rewriting import do, number, see
 from symgrad.simplify.terms import built_sum
 
-__all__ = ["ONE", "Gatherer", "Identity", "Monomial", "Terms", "gathered", "merged"]
+__all__ = ["gatherings", "ONE", "Gatherer", "Identity", "Monomial", "Terms", "gathered", "merged"]
 
 MAX_POWER = 16
 MAX_TERMS = 12  # of a sum that is multiplied out
 MAX_REUSED = 48  # nodes that a product is compared with
+MAX_SHARED = 12  # nodes with several uses that are kept as they are in one of the ways
 _LEAST = 2.0**-64  # of numbers that are made one; none is larger than its reciprocal
 
 _ONE = Fraction(1)  # most coefficients are this very one
@@ -79,14 +80,53 @@ def gathered(
     >>> gathered([p/(p/q)/q, h*x*x + h*x**2])
     [1, 2*h*x**2]
     """
-    gatherer = Gatherer(kept, fractions, guarded, identity)
-    return [gatherer.form(root, last=root is roots[-1]) for root in roots]
+    return Gatherer(kept, fractions, guarded, identity).forms_of(roots)
+
+
+def gatherings(roots: Sequence[Expr]) -> list[list[Expr]]:
+    """The roots gathered in every way that may come out cheapest: with what the first one computes as it is, with all that is used more
+    than once as it is, over a common denominator, without domain guards.
+
+    >>> import symgrad as sg
+    >>> x, y = sg.symbols("x y")
+    >>> gatherings([1/x + 1/y])
+    [[1/x + 1/y], [(y + x)/(x*y)]]
+    """
+    found: dict[tuple[Expr, ...], None] = {}
+    first = list(roots[:1])
+    guards = any(n.op.name == "nonnegative" for n in topological(*roots))
+    for guarded in (False, True) if guards else (True,):
+        together = _with_and_without_fractions(roots, (), guarded)
+        found.update(dict.fromkeys(map(tuple, together)))
+        if len(roots) > 1 and any(forms[0] is not roots[0] for forms in together):
+            found.update({(roots[0], *forms): None for forms in _with_and_without_fractions(roots[1:], first, guarded)})
+    if 0 < len(shared := _shared(roots)) <= MAX_SHARED:  # it may be there for its range
+        found[tuple(gathered(roots, shared))] = None
+    return [list(forms) for forms in found]
+
+
+def _with_and_without_fractions(roots: Sequence[Expr], kept: Sequence[Expr], guarded: bool) -> list[list[Expr]]:
+    gatherer = Gatherer(kept, False, guarded)
+    found = [gatherer.forms_of(roots)]
+    if gatherer.fractional:
+        found.append(gathered(roots, kept, fractions=True, guarded=guarded))
+    return found
+
+
+def _shared(roots: Sequence[Expr]) -> list[Expr]:
+    """The nodes with more than one use."""
+    uses: dict[Expr, int] = {}
+    for node in topological(*roots):
+        for a in node.args:
+            uses[a] = uses.get(a, 0) + 1
+    return [node for node, n in uses.items() if n > 1 and node.args]
 
 
 class Gatherer:
     """``forms``: what nodes are as monomials. ``sums``: a base that is a sum → its terms. ``known``: terms → the base that has them.
     ``reused``: nodes that are there, with what they are.
-    ``terms``: sums → their terms, before their common factor was looked for. ``uses``: how many nodes use a node."""
+    ``terms``: sums → their terms, before their common factor was looked for. ``uses``: how many nodes use a node.
+    ``fractional``: some sum may come out another way over a common denominator."""
 
     def __init__(self, kept: Sequence[Expr], fractions: bool, guarded: bool, identity: Identity | None = None) -> None:
         self.kept = set(topological(*kept))
@@ -98,7 +138,11 @@ class Gatherer:
         self.known: dict[frozenset[tuple[Key, Fraction]], tuple[Expr, Fraction]] = {}
         self.wholes: dict[Expr, Monomial] = {}  # of which roots are taken: a base → what it is
         self.reused: dict[Expr, Monomial] = {}
+        self.fractional = False
         self._read(topological(*kept))
+
+    def forms_of(self, roots: Sequence[Expr]) -> list[Expr]:
+        return [self.form(root, last=root is roots[-1]) for root in roots]
 
     def form(self, root: Expr, last: bool = False) -> Expr:
         """A root in its gathered form, which is there from now on. ``last``: nothing is asked after it."""
@@ -225,6 +269,8 @@ class Gatherer:
                 multiplied = self.identity.terms(multiplied, self)
             if len(multiplied) < len(terms) + any(p < 0 for p in factor.powers.values()):
                 return self._settled(factor.times(self.product_of(multiplied)))
+        elif not self.fractional:
+            self.fractional = any(p < 0 or (p in (2, 4) and b in self.sums) for t in terms for b, p in t.powers.items())
         return self._behind(factor, terms)
 
     def _behind(self, factor: Monomial, terms: Terms) -> Monomial:
