@@ -24,7 +24,7 @@ from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
 from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.identities import identical
-from symgrad.simplify.monomials import gathered
+from symgrad.simplify.monomials import gatherings
 from symgrad.simplify.products import products_shared
 from symgrad.simplify.rewriting import Application, fit, with_args
 
@@ -32,7 +32,6 @@ __all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
 
 MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
-MAX_SHARED = 12  # nodes of an island with several uses that are kept as they are in one more candidate
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
 _TIDIED = 3.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
@@ -308,27 +307,8 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
 
 
 def _gathered(forms: Sequence[Expr]) -> list[list[Expr]]:
-    """Factors and terms gathered by ourselves: each output for itself, and what the first one computes used for the others."""
-    found = []
-    names = {n.op.name for n in topological(*forms)}
-    guards = "nonnegative" in names
-    for fractions in (True, False) if not names.isdisjoint(("add", "sub")) else (False,):
-        for guarded in (False, True) if guards else (True,):
-            found.append(gathered(forms, fractions=fractions, guarded=guarded))
-            if len(forms) > 1:
-                found.append([forms[0], *gathered(forms[1:], forms[:1], fractions=fractions, guarded=guarded)])
-    if 0 < len(shared := _shared(forms)) <= MAX_SHARED:  # what is computed once for several places as it is: it may be there for its range
-        found.append(gathered(forms, shared))
-    return [products_shared(candidate) for candidate in dict.fromkeys(map(tuple, [*found, forms]))]
-
-
-def _shared(forms: Sequence[Expr]) -> list[Expr]:
-    """The nodes with more than one use."""
-    uses: dict[Expr, int] = {}
-    for node in topological(*forms):
-        for a in node.args:
-            uses[a] = uses.get(a, 0) + 1
-    return [node for node, n in uses.items() if n > 1 and node.args]
+    """Factors and terms gathered by ourselves."""
+    return [products_shared(candidate) for candidate in dict.fromkeys(map(tuple, [*gatherings(forms), forms]))]
 
 
 class _Choice:
