@@ -17,7 +17,7 @@ from symgrad.evaluate import evaluate
 from symgrad.expr import Expr, free_symbols, topological
 from symgrad.simplify import Application, apply_local, simplify
 from symgrad.simplify.cost import cost, count
-from symgrad.simplify.rewriting import ACCURATE, CHEAPER, FORM, ULPS, Pattern, Rewriter, Rule
+from symgrad.simplify.rewriting import ACCURATE, CHEAPER, FORM, ULPS, Pattern, Rewriter, Rule, RuleBook
 from symgrad.simplify.rules import LATE, LOCAL, PASSES, RULES, WHOLES
 from symgrad.simplify.stability import STABILITY
 
@@ -145,7 +145,7 @@ def applied(rule: Rule | Pattern) -> tuple[Expr, Expr]:
         assert after is not None
         return before, after
     record: list[Application] = []
-    (after,) = Rewriter([dataclasses.replace(rule, late=None)], record).run([before])
+    (after,) = Rewriter(RuleBook([dataclasses.replace(rule, late=None)]), record).run([before])
     assert [a.rule for a in record][:1] == [rule.name]
     return before, after
 

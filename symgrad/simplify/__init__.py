@@ -22,7 +22,7 @@ from typing import Any
 from symgrad.expr import Expr, as_expr, rebuild, rewrite, topological
 from symgrad.simplify.collect import collect
 from symgrad.simplify.present import ORDER, present
-from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule
+from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule, RuleBook
 from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY
 
@@ -32,9 +32,9 @@ _ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none ha
 
 
 @cache
-def _rules(stability: bool, style: bool = True) -> tuple[Rule | Pattern, ...]:
+def _rules(stability: bool, style: bool = True) -> RuleBook:
     rules = (*STABILITY, *LOCAL) if stability else LOCAL
-    return rules if style else tuple(rule for rule in rules if not getattr(rule, "style", False))
+    return RuleBook(rule for rule in rules if style or not getattr(rule, "style", False))
 
 
 @cache

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Literal, NamedTuple, Union
 
 from symgrad.errors import ShapeError
@@ -19,8 +19,8 @@ from symgrad.expr import OPS, SYMBOL, Expr, Op, apply, constant, intern_node, to
 from symgrad.parse import parse
 
 __all__ = [
-    "ACCURATE", "BOTH", "CHEAPER", "FORM", "ULPS", "Application", "Direction", "Pattern", "Rewriter", "Rule", "do", "fit", "number",
-    "same_value", "see", "with_args",
+    "ACCURATE", "BOTH", "CHEAPER", "FORM", "ULPS", "Application", "Direction", "Pattern", "Rewriter", "Rule", "RuleBook", "do", "fit",
+    "number", "same_value", "see", "with_args",
 ]  # fmt: skip
 
 
@@ -37,6 +37,7 @@ def do(name: str, *operands: Any, **params: Any) -> Expr:
 
 
 _SEEN_THROUGH = frozenset({"constant", "broadcast_to", "to_real", "named", "nonnegative"})  # by ``number`` and ``see``
+_KEPT_LOOKS = 2**16  # in a book of rules
 _UNIFORM_LOOK = 64  # elements; larger constants are not searched
 
 
@@ -277,20 +278,76 @@ def _matches(pattern: Expr, node: Expr, found: dict[str, Expr], commute: bool = 
 # --- the engine ----------------------------------------------------------------------------------------
 
 
+class RuleBook:
+    """Rules, found by the op of a node and a look at its operands.
+
+    What has been found is kept, and serves every rewriter of these rules: it depends on ops and a few numbers, on no node.
+    Several threads may look at once: each step is one operation on a table, and two that find the same write the same.
+    """
+
+    def __init__(self, rules: Iterable[Rule | Pattern]) -> None:
+        self._rules: dict[str, list[Rule | Pattern]] = {}
+        for rule in rules:
+            for op in rule.ops if rule.late is None else ():
+                self._rules.setdefault(op, []).append(rule)
+        self._found: dict[Any, Sequence[Rule | Pattern]] = {}  # by op, whether all is scalar, and what is seen of the operands
+        self._heads: dict[Head, int] = {}  # their numbers
+        self._next = count()
+        self._plain: dict[Op, int] = {}  # heads of ops whose nodes are what they look like
+
+    def worth_trying(self, node: Expr) -> Sequence[Rule | Pattern]:
+        """The rules that a look at the operands does not rule out."""
+        op, args = node.op, node.args
+        if op.name not in self._rules:
+            return ()
+        plain = self._plain
+        key: Any
+        if len(args) == 2:
+            a, b = args
+            first, second = plain.get(a.op), plain.get(b.op)
+            if first is None:
+                first = self._head(a)
+            if second is None:
+                second = self._head(b)
+            key = op, not node.shape, first, second, first == second and (a is b or see(a) is see(b))
+        elif len(args) == 1:
+            (a,) = args
+            first = plain.get(a.op)
+            key = op, not node.shape, self._head(a) if first is None else first
+        else:
+            key = op, not node.shape, *map(self._head, args)
+        found = self._found.get(key)
+        return self._find(key, node) if found is None else found
+
+    def _head(self, e: Expr) -> int:
+        """The number of an operand's head."""
+        found = self._plain.get(e.op)
+        if found is None:
+            head = head_of(e)
+            found = self._heads.get(head)
+            if found is None:
+                found = self._heads.setdefault(head, next(self._next))
+            if e.op.name not in _SEEN_THROUGH:
+                self._plain[e.op] = found
+        return found
+
+    def _find(self, key: Any, node: Expr) -> Sequence[Rule | Pattern]:
+        heads = tuple([head_of(a) for a in node.args])
+        same = len(heads) == 2 and same_value(*node.args)
+        possible = [rule for rule in self._rules[node.op.name] if node.shape or not getattr(rule, "tensors", False)]
+        found = tuple([rule for rule in possible if rule.may_match(heads, same)])
+        if len(self._found) >= _KEPT_LOOKS:
+            self._found.clear()
+        self._found[key] = found
+        return found
+
+
 class Rewriter:
     """Applies rules to every node below the roots, operands first, until none applies; remembers what it did."""
 
-    def __init__(self, rules: Iterable[Rule | Pattern], record: list[Application] | None = None) -> None:
-        self.table: dict[str, list[Rule | Pattern]] = {}
-        for rule in rules:
-            for op in rule.ops if rule.late is None else ():
-                self.table.setdefault(op, []).append(rule)
-        self.record = record
+    def __init__(self, book: RuleBook, record: list[Application] | None = None) -> None:
+        self.book, self.record = book, record
         self.done: dict[Expr, Expr] = {}
-        self._fitting: dict[tuple[Op, bool], dict[Any, list[Rule | Pattern]]] = {}  # by op, whether all is scalar, and what is seen
-        self._heads: dict[Head, int] = {}  # their numbers
-        self._plain: dict[Op, int] = {}  # heads of ops whose nodes are what they look like
-        self._looks: dict[Expr, int] = {}  # heads of other nodes
         self._changed: set[Expr] = set()  # what more than cosmetic rules have changed, and what reads it
         self._traced = 0  # of so many nodes of ``done`` it is known whether they read any
         self._through: dict[Expr, Expr] = {}  # what a node became on the way
@@ -365,46 +422,6 @@ class Rewriter:
                     if new not in forward:
                         stack.append(new)
 
-    def _head(self, e: Expr) -> int:
-        """The number of an operand's head."""
-        found = self._looks.get(e)
-        if found is None:
-            head = head_of(e)
-            found = self._heads.setdefault(head, len(self._heads))
-            if e.op.name not in _SEEN_THROUGH:
-                self._plain[e.op] = found
-            else:
-                self._looks[e] = found
-        return found
-
-    def _worth_trying(self, node: Expr) -> Sequence[Rule | Pattern]:
-        """The rules that a look at the operands does not rule out, by what that look saw."""
-        args, plain = node.args, self._plain
-        fitting = self._fitting.get((node.op, not node.shape))
-        if fitting is None:
-            fitting = self._fitting[node.op, not node.shape] = {}
-        key: Any
-        if len(args) == 2:
-            a, b = args
-            first, second = plain.get(a.op), plain.get(b.op)
-            if first is None:
-                first = self._head(a)
-            if second is None:
-                second = self._head(b)
-            key = first << 20 | second << 1 | (first == second and (a is b or see(a) is see(b)))
-        else:
-            key = tuple([self._head(a) if (seen := plain.get(a.op)) is None else seen for a in args])
-        found = fitting.get(key)
-        if found is None:
-            found = fitting[key] = self._fitting_rules(node)
-        return found
-
-    def _fitting_rules(self, node: Expr) -> list[Rule | Pattern]:
-        heads = tuple([head_of(a) for a in node.args])
-        same = len(heads) == 2 and same_value(*node.args)
-        possible = [rule for rule in self.table.get(node.op.name, ()) if node.shape or not getattr(rule, "tensors", False)]
-        return [rule for rule in possible if rule.may_match(heads, same)]
-
     def _step(self, node: Expr) -> Expr:
         """One change: the normal operands put in, or else the first rule that applies."""
         new = with_args(node, [self.done[a] for a in node.args])
@@ -412,7 +429,7 @@ class Rewriter:
 
     def _applied(self, node: Expr) -> Expr:
         """What the first rule that applies makes of a node, or the node."""
-        for rule in self._worth_trying(node):
+        for rule in self.book.worth_trying(node):
             result = rule.rewrite(node)
             if result is None or result is node:
                 continue
