@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
@@ -88,8 +90,50 @@ def test_long_parts_stand_as_the_number_of_their_row() -> None:
 
 
 def test_a_notebook_gets_a_table() -> None:
-    shown = sg.at(sg.where(a < b, a, b), a=1, b=2)._repr_html_()
-    assert shown.startswith("<table>") and "a &lt; b" in shown
+    bundle = sg.at(sg.where(a < b, a, b), a=1, b=2)._repr_mimebundle_()
+    shown = bundle["text/html"]
+    assert '<table class="sg-at">' in shown and "a &lt; b" in shown and "prefers-color-scheme" in shown
+    assert bundle["text/plain"].startswith("    node")
+    assert '<td class="bad">inf</td>' in sg.at(a / b, a=1, b=0)._repr_html_()
+
+
+def network_at_a_point() -> sg.Point:
+    X, T = sg.symbol("X", ("n", 4)), sg.symbol("T", "n")
+    net = sg.nn.MLP(4, [3, 1], activation="tanh")
+    rng = np.random.default_rng(0)
+    return sg.at(sg.nn.mse(net(X)[:, 0], T), net.init(seed=0) | {"X": rng.normal(size=(6, 4)), "T": rng.normal(size=6)})
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    lines = network_at_a_point().text(width).split("\n")
+    assert max(map(len, lines)) <= width and lines[0].split() == ["node", "value", "gradient"]
+
+
+def test_large_arrays_tell_their_size_and_what_is_not_finite() -> None:
+    v = sg.symbol("v", 6)
+    rows = sg.at(sg.sum(sg.log(v)), v=[1, 2, 3, 0, 4, np.nan]).text().split("\n")
+    assert rows[3].split() == "#2 log(v) (6,), |·| ≤ 1.39, 1 nan, 1 inf (6,), |·| ≤ 1".split()
+    assert "(6,), 4 true" in sg.at(sg.sum(sg.where(v > 1, v, 0)), v=[1, 2, 3, 0, 4, 5]).text()
+
+
+def test_without_gradients_there_is_no_column_for_them() -> None:
+    v = sg.symbol("v", 3)
+    assert sg.at(v * 2, v=[1, 2, 3]).text().split("\n")[0].split() == ["node", "value"]
+
+
+def test_guards_have_no_rows_of_their_own() -> None:
+    k = sg.symbol("k", "n", integer=True)
+    shown = sg.at(sg.nn.cross_entropy(sg.symbol("z", ("n", 3)), k), z=np.ones((2, 3)), k=[1, 0]).text()
+    assert [line.split()[1] for line in shown.split("\n")[2:]].count("k") == 1
+
+
+def test_rich_prints_a_point_in_colours() -> None:
+    from rich.console import Console
+
+    terminal = io.StringIO()
+    Console(file=terminal, force_terminal=True, width=40, color_system="standard").print(network_at_a_point())
+    assert "\x1b[" in terminal.getvalue()
 
 
 def test_a_point_is_indexed_by_node_and_by_name() -> None:

@@ -12,9 +12,10 @@ from symgrad.show.changes import Change, legend
 from symgrad.show.derivation import Derivation, Step, derive
 from symgrad.show.explain_html import as_html
 from symgrad.show.explain_latex import as_latex, as_markdown
-from symgrad.show.explain_words import Notation, chain_lines, cost_words, shown, values_of
+from symgrad.show.explain_words import Notation, chain_lines, cost_words, values_of
 from symgrad.show.formulas import Formulas
 from symgrad.show.point import Point, at
+from symgrad.show.point_table import shown
 from symgrad.show.text import text
 from symgrad.show.wrap import coloured, terminal_width, wrapped
 

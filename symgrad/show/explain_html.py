@@ -8,9 +8,10 @@ from html import escape
 from symgrad.expr import Expr
 from symgrad.show.changes import Change, legend
 from symgrad.show.derivation import Derivation, Step
-from symgrad.show.explain_words import Notation, chain_lines, cost_words, shown, values_of
+from symgrad.show.explain_words import Notation, chain_lines, cost_words, values_of
 from symgrad.show.formulas import Formulas
 from symgrad.show.point import Point
+from symgrad.show.point_table import shown
 from symgrad.show.text import text
 from symgrad.show.unicode import pretty
 from symgrad.simplify.cost import Cost

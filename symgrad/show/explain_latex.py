@@ -10,11 +10,12 @@ from symgrad import dims
 from symgrad.expr import Array, Expr
 from symgrad.show.changes import SIGNS, Change, legend
 from symgrad.show.derivation import Derivation
-from symgrad.show.explain_words import ELEMENTS, Notation, chain_lines, cost_words, values_of
+from symgrad.show.explain_words import Notation, chain_lines, cost_words, values_of
 from symgrad.show.formulas import Formulas
 from symgrad.show.latex import latex, tight
 from symgrad.show.latex_words import latex_array, latex_name, latex_number, shape_latex
 from symgrad.show.point import Point
+from symgrad.show.point_table import ELEMENTS
 from symgrad.simplify.cost import Cost
 
 __all__ = ["as_latex", "as_markdown"]

@@ -14,26 +14,11 @@ from symgrad.expr import Array, Expr, topological
 from symgrad.show.derivation import Derivation, Step, Term
 from symgrad.show.layout import PRODUCT, leads_negative
 from symgrad.show.point import Point
+from symgrad.show.point_table import shown
 from symgrad.show.text import text_layout
 from symgrad.simplify.cost import NAMED_SIZE, Cost
 
-__all__ = ["Line", "Notation", "chain_lines", "cost_words", "shown", "values_of"]
-
-ELEMENTS = 4  # of an array that are written out
-
-
-def shown(value: Array | None, brief: bool = False) -> str:
-    """A value beside a symbol: six digits; a small array in full, a large one by its shape and (unless ``brief``) its largest magnitude."""
-    if value is None:
-        return ""
-    if value.ndim == 0:
-        return str(value.item()) if value.dtype.kind in "bi" else f"{value.item():.6g}"
-    if value.size <= ELEMENTS:
-        return np.array2string(value, formatter={"float_kind": lambda v: f"{v:.6g}"}).replace("\n", "")
-    if brief:
-        return f"array {dims.format_shape(value.shape)}"
-    finite = np.abs(value[np.isfinite(value)]) if value.dtype.kind == "f" else np.abs(value)
-    return f"{dims.format_shape(value.shape)}, |·| ≤ {finite.max():.3g}" if finite.size else dims.format_shape(value.shape)
+__all__ = ["Line", "Notation", "chain_lines", "cost_words", "values_of"]
 
 
 @dataclass(frozen=True)

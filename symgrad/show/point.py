@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +13,10 @@ from symgrad.differentiate import grad
 from symgrad.errors import ShapeError
 from symgrad.evaluate import evaluate
 from symgrad.expr import Array, Expr, as_expr, free_symbols, topological
-from symgrad.show.labels import labels
+from symgrad.show.point_table import coloured_table, table_html, table_text
+from symgrad.show.wrap import terminal_width
 
 __all__ = ["Point", "at"]
-
-LABEL = 44  # characters of a formula in the table; longer parts are referred to by their row
-ELEMENTS = 4  # of an array that the table writes out
 
 
 def at(expr: Any, values: Mapping[Any, Any] | None = None, /, **named: Any) -> Point:
@@ -129,49 +126,24 @@ class Point:
             raise ValueError(f"the {wanted.op.name} node of shape {dims.format_shape(wanted.shape)} does not occur in the expression")
         return wanted
 
-    # --- the table ---------------------------------------------------------------------------------------
-
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        rows = [("", "node", "value", "gradient")]
-        labels = _labels(self.nodes)
-        for k, node in enumerate(self.nodes, 1):
-            gradient = _written(self.gradients[node]) if node in self.gradients else ""
-            rows.append((f"#{k}", labels[node], _written(self.values[node]), gradient))
-        return rows
+    def text(self, width: int | None = None) -> str:
+        """The table as plain text, where it can be within ``width`` columns."""
+        return table_text(self, width)
 
     def __str__(self) -> str:
-        rows = self._rows()
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "><>>", widths, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join(lines)
+        return self.text(terminal_width())
 
     __repr__ = __str__
 
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        yield from coloured_table(self, options.max_width)
+
     def _repr_html_(self) -> str:
-        head, *rows = self._rows()
-        cells = "".join(f"<th>{escape(c)}</th>" for c in head)
-        body = "".join(
-            f'<tr><td>{n}</td><td style="text-align:left"><code>{escape(label)}</code></td>'
-            f"<td>{escape(value)}</td><td>{escape(gradient)}</td></tr>"
-            for n, label, value, gradient in rows
-        )
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+        return table_html(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": self.text(), "text/html": self._repr_html_()}
 
 
 def _plain(value: Array) -> Any:
     return value.item() if value.ndim == 0 else value
-
-
-def _written(value: Array) -> str:
-    if value.ndim == 0:
-        return str(value.item()) if value.dtype.kind in "bi" else f"{value.item():.6g}"
-    if value.size <= ELEMENTS:
-        return np.array2string(value, formatter={"float_kind": lambda v: f"{v:.6g}"}).replace("\n", "")
-    return f"array {dims.format_shape(value.shape)}"
-
-
-def _labels(nodes: list[Expr]) -> dict[Expr, str]:
-    """Each node's formula; a part of it that would be long stands as the number of its row."""
-    row = {node: k for k, node in enumerate(nodes, 1)}
-    return labels(topological(*nodes), lambda node, written: f"#{row[node]}" if len(written) > LABEL and node in row else None)
