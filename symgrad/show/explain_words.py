@@ -14,7 +14,6 @@ from symgrad.expr import Array, Expr, topological
 from symgrad.show.derivation import Derivation, Step, Term
 from symgrad.show.layout import PRODUCT, leads_negative
 from symgrad.show.point import Point
-from symgrad.show.point_table import shown
 from symgrad.show.text import text_layout
 from symgrad.simplify.cost import NAMED_SIZE, Cost
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from symgrad import dims
 from symgrad.differentiate import grad
 from symgrad.errors import ShapeError

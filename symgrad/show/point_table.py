@@ -17,14 +17,18 @@ __all__ = ["ELEMENTS", "coloured_table", "shown", "table_html", "table_text"]
 
 ELEMENTS = 4  # of an array that are written out
 LABEL = 44  # characters of a formula; longer parts are referred to by their row
-_FORMS = ((LABEL, 0), (32, 0), (24, 0), (LABEL, 1), (32, 1), (24, 1), (16, 1), (24, 2), (16, 2), (10, 2))  # the first one that fits is taken
+_FORMS = ((LABEL, 0), (32, 0), (24, 0), (LABEL, 1), (32, 1), (24, 1), (16, 1), (24, 2), (16, 2), (10, 2))  # the first that fits is taken
 _UNSEEN = frozenset({"to_real", "nonnegative", "label"})  # their operands stand for them
 
 
 class _Point(Protocol):
-    expr: Expr
-    nodes: list[Expr]
-    values: Mapping[Expr, Array]
+    """A point, which lies above."""
+
+    @property
+    def nodes(self) -> list[Expr]: ...
+
+    @property
+    def values(self) -> Mapping[Expr, Array]: ...
 
     @property
     def gradients(self) -> Mapping[Expr, Array]: ...
