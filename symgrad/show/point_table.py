@@ -81,9 +81,11 @@ def _labels(nodes: list[Expr], limit: int) -> dict[Expr, str]:
 
 def _fitting(point: _Point, width: int | None) -> list[tuple[str, ...]]:
     """The rows that fit: shorter formulas, arrays by their shapes; formulas are cut at last."""
+    if width is None:
+        return _rows(point, *_FORMS[0])
     for label, short in _FORMS:
         rows = _rows(point, label, short)
-        if width is None or sum(_widths(rows)) + 2 * len(rows[0]) - 2 <= width:
+        if sum(_widths(rows)) + 2 * len(rows[0]) - 2 <= width:
             return rows
     room = max(width - sum(w for k, w in enumerate(_widths(rows)) if k != 1) - 2 * len(rows[0]) + 2, _FORMS[-1][0])
     return [(row[0], row[1] if len(row[1]) <= room else f"{row[1][: room - 1]}…", *row[2:]) for row in rows]
