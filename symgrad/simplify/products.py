@@ -5,7 +5,6 @@ The last step of gathering: ``-n*exp(-m*g*x/k)*g*x/k`` is ``t = -g*x/k; n*exp(m*
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,6 +24,10 @@ class _Factor(NamedTuple):
 
     base: Expr
     below: bool
+
+
+Factors = dict[_Factor, int]  # with how often they occur
+_MINUS = _Factor(_SIGN, False)
 
 
 def products_shared(roots: Sequence[Expr]) -> list[Expr]:
@@ -109,47 +112,53 @@ def _share(roots: Sequence[Expr]) -> list[Expr]:
     if not 1 < len(products) <= MAX_PRODUCTS:
         return list(roots)
     factors = {n: _factors(n, inside) for n in products}
-    parts: dict[Expr, Counter[_Factor]] = {}  # common parts: a symbol of their own → their factors
+    parts: dict[Expr, Factors] = {}  # common parts: a symbol of their own → their factors
     while (common := _largest_common([*factors.values(), *parts.values()])) is not None:
         name = symbol(f"common_part_{len(parts)}")
         for own in [*factors.values(), *parts.values()]:
-            if common <= own:
-                own.subtract(common)
-                own += Counter()
-                own[_Factor(name, False)] += 1
+            if all(own.get(f, 0) >= n for f, n in common.items()):
+                for f, n in common.items():
+                    own[f] -= n
+                    if not own[f]:
+                        del own[f]
+                own[_Factor(name, False)] = 1
         parts[name] = common
     return _rebuilt(roots, factors, parts) if parts else list(roots)
 
 
-def _factors(product: Expr, inside: set[Expr]) -> Counter[_Factor]:
-    found: Counter[_Factor] = Counter()
+def _factors(product: Expr, inside: set[Expr]) -> Factors:
+    found: Factors = {}
+    signs = 0
     waiting = [(product, False)]
     while waiting:
         e, below = waiting.pop()
         if e is not product and e not in inside:
-            found[_Factor(e, below)] += 1
+            factor = _Factor(e, below)
+            found[factor] = found.get(factor, 0) + 1
         elif e.op.name == "neg":
-            found[_Factor(_SIGN, False)] += 1
+            signs += 1
             waiting.append((e.args[0], below))
         else:
             a, b = e.args
             waiting += [(b, below != (e.op.name == "div")), (a, below)]
-    if found[_Factor(_SIGN, False)] % 2 == 0:
-        del found[_Factor(_SIGN, False)]
-    return +Counter({f: n for f, n in found.items() if f.base is not _SIGN or n % 2} | {f: 1 for f in found if f.base is _SIGN})
+    if signs % 2:
+        found[_MINUS] = 1
+    return found
 
 
-def _largest_common(products: Sequence[Counter[_Factor]]) -> Counter[_Factor] | None:
-    best: Counter[_Factor] | None = None
+def _largest_common(products: Sequence[Factors]) -> Factors | None:
+    best: Factors | None = None
+    largest = 1
     for i, one in enumerate(products):
         for other in products[:i]:
-            common = one & other
-            if common.total() > 1 and any(not f.below for f in common) and (best is None or common.total() > best.total()):
-                best = common
+            common = {f: min(n, other[f]) for f, n in one.items() if f in other}
+            total = sum(common.values())
+            if total > largest and any(not f.below for f in common):
+                best, largest = common, total
     return best
 
 
-def _rebuilt(roots: Sequence[Expr], factors: dict[Expr, Counter[_Factor]], parts: dict[Expr, Counter[_Factor]]) -> list[Expr]:
+def _rebuilt(roots: Sequence[Expr], factors: Mapping[Expr, Factors], parts: Mapping[Expr, Factors]) -> list[Expr]:
     new: dict[Expr, Expr] = {}
     waiting = list(roots)
     while waiting:
@@ -164,9 +173,9 @@ def _rebuilt(roots: Sequence[Expr], factors: dict[Expr, Counter[_Factor]], parts
     return [new[r] for r in roots]
 
 
-def _multiplied(factors: Counter[_Factor], new: dict[Expr, Expr]) -> Expr:
+def _multiplied(factors: Factors, new: Mapping[Expr, Expr]) -> Expr:
     sides: list[Expr | None] = [None, None]
-    ordered = sorted(factors.elements(), key=lambda f: f.base.op is not CONSTANT)
+    ordered = sorted((f for f, n in factors.items() for _ in range(n)), key=lambda f: f.base.op is not CONSTANT)
     for base, below in ordered:
         if base is not _SIGN:
             side = sides[below]
@@ -174,4 +183,4 @@ def _multiplied(factors: Counter[_Factor], new: dict[Expr, Expr]) -> Expr:
     above, under = sides
     result = above if above is not None else constant(1)
     result = result if under is None else do("div", result, under)
-    return do("neg", result) if factors[_Factor(_SIGN, False)] else result
+    return do("neg", result) if _MINUS in factors else result
