@@ -340,7 +340,11 @@ class Gatherer:
         return _written(x)
 
     def _with(self, node: Expr, form: Monomial, power: int, x: Monomial) -> Monomial:
-        return x.times(form, -power).times(Monomial(_ONE, {node: 2}), power)
+        rest = x.times(form, -power)
+        total = rest.powers.pop(node, 0) + 2 * power
+        if total:
+            rest.powers[node] = total
+        return rest
 
 
 def _uses_up(powers: Powers, part: Powers, exponent: int) -> bool:
@@ -468,9 +472,10 @@ def _power_price(power: int) -> float:
 
 def _one_number(x: Monomial) -> tuple[float | None, Monomial]:
     """All numbers of a product as one, rounded once, and the product without them; ``None`` where there are only exact ones."""
-    if not any(base.op is CONSTANT for base in x.powers):
-        return None, x
-    inexact = {base: power for base, power in x.powers.items() if base.op is CONSTANT and power % 2 == 0}
+    inexact: Powers = {}
+    for base, power in x.powers.items():
+        if base.op is CONSTANT and power % 2 == 0:
+            inexact[base] = power
     if not inexact or not all(_LEAST < abs(float(number(base) or 0)) < 1 / _LEAST for base in inexact):
         return None, x
     factor = float(reduce(lambda a, b: a * b, (Fraction(float(number(b) or 0)) ** (p // 2) for b, p in inexact.items()), x.coefficient))
