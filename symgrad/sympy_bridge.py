@@ -290,6 +290,7 @@ def _gelu(sympy: Any, x: Any, approximate: bool) -> Any:
 # Elementwise ops whose counterpart is a formula of several SymPy functions.
 _SCALARS: dict[str, Callable[..., Any]] = {
     "where": _piecewise,
+    "ratio": lambda sympy, a, b: sympy.Piecewise((0, sympy.Eq(b, 0)), (a / b, True)),
     "clip": lambda sympy, x, low, high: sympy.Min(sympy.Max(x, low), high),
     "polygamma": lambda sympy, x, order: sympy.polygamma(order, x),
     "sigmoid": lambda sympy, x: 1 / (1 + sympy.exp(-x)),

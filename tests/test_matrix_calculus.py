@@ -238,6 +238,32 @@ def test_algebra_of_matrices(text: str, simpler: str) -> None:
     np.testing.assert_allclose(evaluate(after, values), evaluate(before, values), rtol=1e-11, atol=1e-13)
 
 
+# --- lengths and directions -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "text"), [
+    (lambda F, x, a: sg.norm(x), "x/norm(x)"),
+    (lambda F, x, a: sg.norm(x - a), "(x - a)/norm(x - a)"),
+    (lambda F, x, a: sg.norm(F @ x), "F.T @ ((F @ x)/norm(F @ x))"),
+    (lambda F, x, a: sg.norm(x) ** 3, "3*norm(x)*x"),
+    (lambda F, x, a: sg.exp(-sg.norm(x - a) ** 2), "-2*exp(-norm(x - a)**2)*(x - a)"),
+])  # fmt: skip
+def test_a_direction_is_a_quotient_and_zero_at_zero(length: Callable[..., Expr], text: str) -> None:
+    F, x, a = sg.symbol("F", ("m", "n")), sg.symbol("x", "n"), sg.symbol("a", "n")
+    y = length(F, x, a)
+    assert str(sg.grad(y, x)) == text
+    values = {F: np.ones((2, 3)), x: np.zeros(3), a: np.zeros(3)}
+    at_zero = {s: values[s] for s in sg.grad(y, x).free_symbols | {x}}
+    np.testing.assert_array_equal(evaluate(sg.grad(y, x), at_zero), np.zeros(3))
+    f = sg.compile(y, wrt=x, cache=False)
+    np.testing.assert_array_equal(f.grad(*[values[s] for s in f.inputs]), np.zeros(3))
+
+
+def test_the_second_derivative_of_a_length_is_zero_at_zero() -> None:
+    x = sg.symbol("x", 3)
+    assert not np.any(evaluate(sg.hessian(sg.norm(x), x), {x: np.zeros(3)}))
+
+
 # --- what is shown is not always what is cheapest ---------------------------------------------------
 
 

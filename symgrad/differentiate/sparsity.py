@@ -369,7 +369,8 @@ def _linked(rows: Rows, at: Mapping[str, Array], letters: str, result: str, size
 
 
 _RULES: dict[str, Callable[[Sweep, Expr], Rows | None]] = {
-    "where": _where, "mul": _mul, "div": _div, "gather": _gather, "scatter_add": _scatter_add, "contract": _contract, "cumsum": _cumsum,
+    "where": _where, "mul": _mul, "div": _div, "ratio": _div, "gather": _gather, "scatter_add": _scatter_add, "contract": _contract,
+    "cumsum": _cumsum,
     **dict.fromkeys(("reshape", "transpose", "broadcast_to", "slice", "pad", "concatenate", "diagonal", "embed_diagonal"), _movement),
     **dict.fromkeys(("sum", "mean", "prod", "max", "min", "logsumexp", "norm"), _reduction),
     **dict.fromkeys(("softmax", "log_softmax"), _along_axis),

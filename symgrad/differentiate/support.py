@@ -60,8 +60,8 @@ def _of_reduction(sweep: Sweep, node: Expr) -> Array | None:
 
 
 _ZERO_AT_ZERO = (
-    "div", "neg", "named", "to_real", "square", "abs", "sign", "sqrt", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh",
-    "expm1", "log1p", "erf", "relu", "leaky_relu", "elu", "silu", "gelu",
+    "div", "ratio", "neg", "named", "to_real", "square", "abs", "sign", "sqrt", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh",
+    "atanh", "expm1", "log1p", "erf", "relu", "leaky_relu", "elu", "silu", "gelu",
 )  # fmt: skip
 _MOVING = ("reshape", "transpose", "broadcast_to", "slice", "pad", "concatenate", "diagonal", "embed_diagonal", "gather")
 SUPPORT: dict[str, Callable[[Sweep, Expr], Array | None]] = {

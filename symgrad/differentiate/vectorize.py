@@ -201,6 +201,7 @@ def _lined_up(e: Expr, letters: str, result: str) -> Expr:
 
 _TIED: dict[str, Callable[[Expr, Sequence[Stack | None], Ties, Shape], Stack | None]] = {
     "mul": _same_ties, "neg": _same_ties, "broadcast_to": _same_ties, "add": _tied_sum, "sub": _tied_sum, "div": _tied_quotient,
+    "ratio": _tied_quotient,
     "where": _tied_choice, "reshape": _tied_reshape, "transpose": _tied_transpose, "sum": _tied_total, "contract": _tied_contract,
 }  # fmt: skip
 

@@ -88,7 +88,9 @@ def _documented(build: Callable[..., Expr], op: Op, operands: tuple[str, ...], r
     return build
 
 
-_WITHOUT_EXAMPLE = frozenset({"logical_and", "logical_or", "logical_not", "where", "clip", "to_real", "round"})  # wrapped or internal
+_WITHOUT_EXAMPLE = frozenset(  # wrapped or internal
+    {"logical_and", "logical_or", "logical_not", "where", "clip", "to_real", "round", "ratio"}
+)
 _EXAMPLES = {"floordiv": "a//b"}  # as it prints: between scalars without spaces
 
 
@@ -213,6 +215,11 @@ def _clip(x: Array, low: Array, high: Array) -> Any:
     return np.minimum(np.maximum(x, low), high)
 
 
+def _evaluate_ratio(a: Array, b: Array) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.equal(b, 0), 0, np.true_divide(a, b))
+
+
 add = binary("add", "the sum", lambda g, y, a, b: (g, g), counting(np.add), kind=promoted, linear=True,
              text="{0} + {1}", precedence=60, sympy=lambda a, b: a + b)
 sub = binary("sub", "the difference", lambda g, y, a, b: (g, -g), counting(np.subtract), kind=promoted, linear=True,
@@ -222,6 +229,10 @@ mul = binary("mul", "the product", lambda g, y, a, b: (g * b, g * a), counting(n
 # -g*y/b, not -g*a/b**2: the square would overflow where the quotient does not
 div = binary("div", "the quotient, real", lambda g, y, a, b: (g / b, -(g * y / b)), np.true_divide, kind=real,
              text="{0}/{1}", latex=r"\frac{{{0}}}{{{1}}}", precedence=70, sympy=lambda a, b: a / b, cost=4.0)
+# what a direction is, x/norm(x): printed as the quotient, and a choice fewer than where(norm(x) == 0, 0, x/norm(x))
+ratio: Binary = binary("ratio", "the quotient, and 0 where the divisor is 0", lambda g, y, a, b: (ratio(g, b), -(g * ratio(y, b))), _evaluate_ratio,
+               kind=real, text="{0}/{1}", latex=r"\frac{{{0}}}{{{1}}}", precedence=70, cost=5.0,
+               lower=lambda b, p, q: b.select(b.equal(q, 0), 0, b.div(p, q)))
 _steps: dict[str, Any] = {"domain": ((1.0, 1.9), (2.0, 3.0)), "samples": ((7.5, 2.0), (-7.5, 2.0), (3.0, -0.8)), "cost": 8.0}
 floordiv = binary("floordiv", "the quotient rounded down", None, counting(np.floor_divide), kind=promoted, text="{0}//{1}", precedence=70,
                   latex=r"\left\lfloor \frac{{{0}}}{{{1}}} \right\rfloor", sympy=lambda a, b: a // b, **_steps)

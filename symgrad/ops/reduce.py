@@ -340,7 +340,7 @@ LOGSUMEXP = register(Op(
 
 def _norm_rule(g: Expr, y: Expr, x: Expr, axes: Axes, keepdims: bool) -> Rule:
     length = keep(y, x, axes)
-    return (do("where", do("equal", length, 0), 0, keep(g, x, axes) * (x / length)),)
+    return (keep(g, x, axes) * do("ratio", x, length),)
 
 
 def _expand_norm(x: Expr, axes: Axes, keepdims: bool) -> Expr:

@@ -281,6 +281,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "sub":           sum_of("-"),
     "mul":           product,
     "div":           quotient,
+    "ratio":         lambda e: (POWER, [r"\frac{", (e.args[0], ANY), "}{", (e.args[1], ANY), "}"]),
     "floordiv":      lambda e: (CALL, [r"\left\lfloor \frac{", (e.args[0], ANY), "}{", (e.args[1], ANY), r"} \right\rfloor"]),
     "mod":           infix(r"\bmod", PRODUCT, PRODUCT + 1),
     "pow":           power,

@@ -363,6 +363,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "sub":           _sum("-"),
     "mul":           _product("*"),
     "div":           _div,
+    "ratio":         _product("/"),
     "floordiv":      _product("//"),
     "mod":           _product("%"),
     "pow":           lambda e: (POWER, [(e.args[0], POWER + 1), "**", signed(e.args[1], POWER)]),

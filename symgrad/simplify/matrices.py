@@ -13,7 +13,8 @@ from symgrad.expr import Expr, apply, constant, symbol
 from symgrad.ops.linear import canonical_spec, split_spec
 from symgrad.ops.reduce import size_of
 from symgrad.simplify.factors import inner_factor, is_plain_factor
-from symgrad.simplify.rewriting import ACCURATE, BOTH, CHEAPER, FORM, Rule, do, number, see
+from symgrad.simplify.norms import NORMS
+from symgrad.simplify.rewriting import ACCURATE, BOTH, CHEAPER, FORM, Rule, do, see
 
 __all__ = ["MATRICES"]
 
@@ -310,40 +311,6 @@ def _is_det(e: Expr) -> bool:
     return e.op.name == "det"
 
 
-# --- norms -------------------------------------------------------------------------------------------------
-
-
-def _norm_times_direction(e: Expr) -> Expr | None:
-    """``2*norm(x)*(x/norm(x))`` is ``2*x``."""
-    factor, quotient = e.args
-    if quotient.op.name != "div":
-        factor, quotient = quotient, factor
-    if quotient.op.name != "div" or quotient.args[1].op.name != "norm":
-        return None
-    x, length = quotient.args
-    rest: Expr | None = None
-    if factor.op.name == "mul" and length in factor.args:
-        rest = factor.args[1] if factor.args[0] is length else factor.args[0]
-    elif factor.op.name == "mul" and factor.args[1].op.name == "mul" and length in factor.args[1].args:
-        inner = factor.args[1].args
-        rest = do("mul", factor.args[0], inner[1] if inner[0] is length else inner[0])
-    return None if rest is None else do("mul", rest, x)
-
-
-def _zero_where_norm_is(e: Expr) -> Expr | None:
-    """Where the norm of ``x`` is 0, so is ``x``: ``where(norm(x) == 0, 0, 2*x)`` is ``2*x``."""
-    test, zero, value = e.args
-    if test.op.name != "equal" or number(zero) != 0 or number(test.args[1]) != 0 or test.args[0].op.name != "norm":
-        return None
-    (x,) = test.args[0].args
-    if test.shape or test.args[0].shape or value.shape != e.shape:
-        return None
-    scaled = value
-    while (scaled.op.name == "mul" and not scaled.args[0].shape) or scaled.op.name == "neg":
-        scaled = scaled.args[-1]
-    return value if scaled is x else None
-
-
 # --- tables ------------------------------------------------------------------------------------------------
 
 
@@ -397,9 +364,5 @@ MATRICES: tuple[Rule, ...] = (
          _square(lambda A, B, v: do("trace", do("eye", rows=3, columns=3)))),
     Rule("log of det",             ACCURATE, ("log",),      _log_of_det,
          _square(lambda A, B, v: do("log", do("det", A @ A.T)))),
-    # norms
-    Rule("norm times direction",   CHEAPER,  ("mul",),      _norm_times_direction,
-         "2*norm(v)*(v/norm(v))", tensors=True, look=_has("div")),
-    Rule("zero where norm is",     CHEAPER,  ("where",),    _zero_where_norm_is,
-         "where(equal(norm(v), 0), 0, 2*v)", tensors=True, look=_has("equal")),
+    *NORMS,
 )  # fmt: skip
