@@ -30,7 +30,8 @@ def as_latex(d: Derivation, gradients: Formulas, point: Point | None) -> str:
     rows += [_title(f"Put together: {_words(d.before, d)}"), *_rows_of(d.put_together())]
     if d.rewritings or d.changes:
         words = "" if d.rewritings else legend(d.changes)
-        rows += [_title("Simplified") + (rf"\quad \text{{({_in_text(words)})}}" if words else ""), *(_rewriting_rows(d) if d.rewritings else map(_change_row, d.changes))]
+        rows.append(_title("Simplified") + (rf"\quad \text{{({_in_text(words)})}}" if words else ""))
+        rows += _rewriting_rows(d) if d.rewritings else map(_change_row, d.changes)
     rows += [_title(f"Result: {_words(d.after, d)}"), *_rows_of(gradients), *_gradient_rows(d, point)]
     return "\n".join([r"\begin{aligned}", *(row if row.endswith(_BREAK) else f"{row} {_BREAK}" for row in rows), r"\end{aligned}"])
 
