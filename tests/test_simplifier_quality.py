@@ -17,8 +17,9 @@ import symgrad as sg
 from symgrad.bench.formulas import GROUPS, Derivative, derivatives
 from symgrad.bench.simplify import simplified
 from symgrad.expr import Expr, topological
-from symgrad.simplify.agreement import disagreement, evaluate_precisely
+from symgrad.simplify.agreement import disagreement
 from symgrad.simplify.cost import cost, count
+from symgrad.simplify.precise import evaluate_precisely
 from symgrad.sympy_bridge import Reader
 
 SYMPY = Path(__file__).parent / "data/sympy_simplified.jsonl"

@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from symgrad.expr import OPS, Expr, apply, constant, substitute, symbol, topological
-from symgrad.simplify.agreement import depends, disagreement
+from symgrad.simplify.agreement import Samples, depends
 from symgrad.simplify.algebra import candidates, has_identities, is_algebraic
 from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
@@ -316,6 +316,7 @@ class _Choice:
 
     def __init__(self, island: Island, cost: CostModel, tidy: Tidy) -> None:
         self.island, self.cost, self.tidy = island, cost, tidy
+        self.samples = Samples(island.placeholders, island.ranges)
         self.best, self.price = list(island.forms), cost(island.forms)
         self.refused = self.by = ""
         self.checked: dict[tuple[int, Expr], str] = {}
@@ -348,7 +349,7 @@ class _Choice:
 
     def _checked(self, i: int, form: Expr) -> str:
         if (i, form) not in self.checked:
-            self.checked[i, form] = disagreement(self.island.forms[i], form, self.island.placeholders, self.island.ranges)
+            self.checked[i, form] = self.samples.disagreement(self.island.forms[i], form)
         return self.checked[i, form]
 
     def record(self) -> dict[str, Any]:
