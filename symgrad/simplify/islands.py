@@ -17,7 +17,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Protocol
 
-from symgrad.expr import OPS, Expr, apply, constant, substitute, symbol, topological
+from symgrad.expr import OPS, Expr, apply, constant, remembered_orders, substitute, symbol, topological
 from symgrad.simplify.agreement import Samples, depends
 from symgrad.simplify.algebra import candidates, has_identities, is_algebraic
 from symgrad.simplify.bounded import bounded, left_alone
@@ -271,7 +271,8 @@ def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> d
             tally.refuse(f"more than {MAX_SEEN} operations in one call")
             return None
         tally.left -= island.operations
-        record = _decide(island, cost, tidy)
+        with remembered_orders():  # each candidate is read many times
+            record = _decide(island, cost, tidy)
         if "temporary" in record:
             tally.left = 0  # SymPy hangs: no second one
         else:
