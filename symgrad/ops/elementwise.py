@@ -230,8 +230,8 @@ mul = binary("mul", "the product", lambda g, y, a, b: (g * b, g * a), counting(n
 div = binary("div", "the quotient, real", lambda g, y, a, b: (g / b, -(g * y / b)), np.true_divide, kind=real,
              text="{0}/{1}", latex=r"\frac{{{0}}}{{{1}}}", precedence=70, sympy=lambda a, b: a / b, cost=4.0)
 # what a direction is, x/norm(x): printed as the quotient, and a choice fewer than where(norm(x) == 0, 0, x/norm(x))
-ratio: Binary = binary("ratio", "the quotient, and 0 where the divisor is 0", lambda g, y, a, b: (ratio(g, b), -(g * ratio(y, b))), _evaluate_ratio,
-               kind=real, text="{0}/{1}", latex=r"\frac{{{0}}}{{{1}}}", precedence=70, cost=5.0,
+ratio: Binary = binary("ratio", "the quotient, and 0 where the divisor is 0", lambda g, y, a, b: (ratio(g, b), -(g * ratio(y, b))),
+               _evaluate_ratio, kind=real, text="{0}/{1}", latex=r"\frac{{{0}}}{{{1}}}", precedence=70, cost=5.0,
                lower=lambda b, p, q: b.select(b.equal(q, 0), 0, b.div(p, q)))
 _steps: dict[str, Any] = {"domain": ((1.0, 1.9), (2.0, 3.0)), "samples": ((7.5, 2.0), (-7.5, 2.0), (3.0, -0.8)), "cost": 8.0}
 floordiv = binary("floordiv", "the quotient rounded down", None, counting(np.floor_divide), kind=promoted, text="{0}//{1}", precedence=70,
