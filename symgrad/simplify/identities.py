@@ -7,24 +7,26 @@ of them is gathered with all the rest. Which form is taken is decided in ``islan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import product
-from math import comb, lcm
-from typing import NamedTuple
+from itertools import combinations, product
+from math import lcm
 
 from symgrad.expr import Expr, topological
 from symgrad.simplify.cost import cost
-from symgrad.simplify.monomials import ONE, Gatherer, Identity, Monomial, Terms, gathered, merged
+from symgrad.simplify.monomials import ONE, Gatherer, Identity, Monomial, Terms, gathered
 from symgrad.simplify.polynomials import Sparse, common_factor, may_cancel, quotient
+from symgrad.simplify.products import products_shared
 from symgrad.simplify.rewriting import do
+from symgrad.simplify.trigonometry import trigonometric
 
 __all__ = ["identical"]
 
 MAX_ROUNDS = 3  # one identity after the other
-MAX_EXPONENT = 4  # of a square that is replaced, and of an exponential written as a power of another one
+MAX_FORMS = 3  # that are given back, the cheapest ones
+MAX_EXPONENT = 4  # of an exponential written as a power of another one
+MAX_DIVISORS = 4  # sums that are divided by, compared with each other
 _DEARER = 8.0  # operations that a form may have more than the best one and still be looked at: rules make it cheaper
-_HALF = Fraction(1, 2)
 
 
 def identical(roots: Sequence[Expr]) -> list[list[Expr]]:
@@ -44,13 +46,16 @@ def identical(roots: Sequence[Expr]) -> list[list[Expr]]:
         if least is None or new[least] >= price:
             break
         best, price = list(least), new[least]
-    return [list(forms) for forms, c in found.items() if c < price + _DEARER and list(forms) != list(roots)]
+    ranked = sorted(found, key=lambda forms: found[forms])
+    return [products_shared(forms) for forms in ranked[:MAX_FORMS] if found[forms] < price + _DEARER and forms != tuple(roots)]
 
 
 def _forms(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
     for identity in _identities(roots):
-        for fractions in (True, False):
-            yield gathered(roots, fractions=fractions, identity=identity)
+        gatherer = Gatherer((), False, True, identity)
+        yield gatherer.forms_of(roots)
+        if gatherer.fractional:
+            yield gathered(roots, fractions=True, identity=identity)
 
 
 # --- which identities there are ----------------------------------------------------------------------------
@@ -59,153 +64,28 @@ def _forms(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
 def _identities(roots: Sequence[Expr]) -> list[Identity]:
     """Those that the functions and quotients in the roots give reason to try."""
     order = topological(*roots)
-    names = {n.op.name for n in order}
-    found: list[Identity] = []
-    for family in (CIRCULAR, HYPERBOLIC):
-        if not names.isdisjoint(family[:3]):
-            found += _of_family(order, family)
+    found = trigonometric(order)
     if sum(n.op.name == "exp" for n in order) > 1 and len(units := _units(order)) < sum(n.op.name == "exp" for n in order):
         found.append(_OneExponential(units))
     if sum(n.op.name == "log" for n in order) > 1:
         found.append(_OneLogarithm())
-    if any(n.op.name == "div" and may_cancel(*n.args) for n in order):
+    if _has_common_factors(order):
         found.append(_Cancelled())
     return found
 
 
-class _Family(NamedTuple):
-    """Three functions of one kind; ``cosine**2 + sign*sine**2 = 1``."""
-
-    sine: str
-    cosine: str
-    tangent: str
-    sign: int
-
-
-CIRCULAR = _Family("sin", "cos", "tan", 1)
-HYPERBOLIC = _Family("sinh", "cosh", "tanh", -1)
-
-
-class _Square(NamedTuple):
-    """The square of a function of ``u`` is ``constant + factor * other(times*u)**power``."""
-
-    constant: Fraction
-    factor: Fraction
-    other: str
-    power: int
-    times: int
-
-
-def _squares(family: _Family) -> list[Mapping[str, _Square]]:
-    """Three ways to have fewer functions in a sum: without squares of sines, without those of cosines, and by the double angle."""
-    s, one = Fraction(family.sign), Fraction(1)
-    sine = {family.sine: _Square(s, -s, family.cosine, 2, 1)}
-    cosine = {family.cosine: _Square(one, -s, family.sine, 2, 1)}
-    double = {family.sine: _Square(s * _HALF, -s * _HALF, family.cosine, 1, 2),
-              family.cosine: _Square(_HALF, _HALF, family.cosine, 1, 2)}  # fmt: skip
-    return [sine, cosine, double]
-
-
-def _of_family(order: Sequence[Expr], family: _Family) -> list[Identity]:
-    factors: dict[Expr, frozenset[Expr]] = {}  # the functions that are factors of a node
+def _has_common_factors(order: Sequence[Expr]) -> bool:
+    """Whether there is a quotient of sums, or are quotients by two sums, that have a factor in common."""
+    inside: dict[Expr, bool] = {}  # whether there is a sum among the factors
     for n in order:
-        if n.op.name in _PRODUCT:
-            factors[n] = frozenset().union(*(factors[a] for a in n.args))
-        else:
-            factors[n] = frozenset((n,)) if n.op.name in family[:3] else frozenset()
-    functions = [n for n in order if n.op.name in family[:3]]
-    squared = any(n.op.name in ("pow", "square") and factors[n.args[0]] for n in order)
-    meet = any(len({f.args[0] for f in fs}) < len(fs) for fs in factors.values())
-    found: list[Identity] = []
-    without_sine, without_cosine, double = _squares(family)
-    if squared and any(n.op.name in ("add", "sub") for n in order):
-        found += [_Trigonometric(family, without_sine), _Trigonometric(family, without_cosine)]
-    if squared or meet:
-        found.append(_Trigonometric(family, double, _doubled))
-    if meet and family is CIRCULAR:
-        found.append(_Trigonometric(family, {}, _as_tangent))
-    if any(n.op.name == family.tangent for n in functions) and len({n.args[0] for n in functions}) < len(functions):
-        found += [_Trigonometric(family, squares, _as_quotient) for squares in (without_sine, without_cosine)]
-    return found
-
-
-_PRODUCT = frozenset({"mul", "div", "neg", "pow", "square"})
-
-
-# --- sines and cosines -------------------------------------------------------------------------------------
-
-
-class _Trigonometric:
-    """``squares``: what even powers of functions are in sums. ``powers``: what becomes of the powers of one argument's functions."""
-
-    def __init__(self, family: _Family, squares: Mapping[str, _Square], powers: _Powers | None = None) -> None:
-        self.family, self.squares, self.powers = family, squares, powers
-
-    def product(self, x: Monomial, gatherer: Gatherer) -> Monomial:
-        if self.powers is None:
-            return x
-        family = self.family
-        for u in {b.args[0]: None for b in x.powers if b.op.name in family[:3]}:
-            here = [x.powers.get(do(name, u), 0) for name in family[:3]]
-            if any(p % 2 for p in here):
-                continue
-            factor, new = self.powers(family, u, here, gatherer)
-            rest = {b: p for b, p in x.powers.items() if b.op.name not in family[:3] or b.args[0] is not u}
-            x = Monomial(x.coefficient * factor, rest).times(Monomial(Fraction(1), {b: p for b, p in new.items() if p}))
-        return x
-
-    def terms(self, terms: Terms, gatherer: Gatherer) -> Terms:
-        arguments = {b.args[0]: None for t in terms for b, p in t.powers.items() if b.op.name in self.squares and p >= 4}
-        for u in arguments:
-            new = merged(part for t in terms for part in self._without_squares(t, u, gatherer))
-            if len(new) <= len(terms):
-                terms = new
-        return terms
-
-    def _without_squares(self, term: Monomial, u: Expr, gatherer: Gatherer) -> Terms:
-        """The terms that a term with even powers of functions is."""
-        terms = [term]
-        for name, square in self.squares.items():
-            base = do(name, u)
-            n = term.powers.get(base, 0) // 4
-            if 0 < n <= MAX_EXPONENT:
-                other = do(square.other, _multiple(u, square.times, gatherer))
-                parts = [
-                    Monomial(comb(n, k) * square.constant ** (n - k) * square.factor**k, {other: 2 * k * square.power} if k else {})
-                    for k in range(n + 1)
-                ]
-                terms = [t.times(Monomial(Fraction(1), {base: -4 * n})).times(part) for t in terms for part in parts]
-        return terms
-
-
-_Powers = Callable[[_Family, Expr, Sequence[int], Gatherer], "tuple[Fraction, dict[Expr, int]]"]
-
-
-def _doubled(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]]:
-    """``sin(u)*cos(u)`` is ``sin(2*u)/2``."""
-    s, c, t = powers
-    n = min(abs(s), abs(c)) * (1 if s > 0 else -1) if s * c > 0 else 0
-    functions = {do(family.sine, u): s - n, do(family.cosine, u): c - n, do(family.tangent, u): t}
-    if not n:
-        return Fraction(1), functions
-    return _HALF ** (n // 2), functions | {do(family.sine, _multiple(u, 2, gatherer)): n}
-
-
-def _as_tangent(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]]:
-    """``sin(u)/cos(u)`` is ``tan(u)``."""
-    s, c, t = powers
-    n = min(abs(s), abs(c)) * (1 if s > 0 else -1) if s * c < 0 else 0
-    return Fraction(1), {do(family.sine, u): s - n, do(family.cosine, u): c + n, do(family.tangent, u): t + n}
-
-
-def _as_quotient(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]]:
-    """``tan(u)`` is ``sin(u)/cos(u)``."""
-    s, c, t = powers
-    return Fraction(1), {do(family.sine, u): s + t, do(family.cosine, u): c - t}
-
-
-def _multiple(u: Expr, n: int, gatherer: Gatherer) -> Expr:
-    return u if n == 1 else gatherer.write(gatherer.monomial(u).times(Monomial(Fraction(n), {})))
+        inside[n] = n.op.name in ("add", "sub") or (n.op.name in ("mul", "pow", "neg") and any(inside[a] for a in n.args))
+    quotients = [n for n in order if n.op.name == "div" and inside[n.args[1]]]
+    if any(inside[n.args[0]] and may_cancel(*n.args) for n in quotients):
+        return True
+    divisors = list(dict.fromkeys(n.args[1] for n in quotients))
+    if not 1 < len(divisors) <= MAX_DIVISORS or not any(n.op.name in ("add", "sub") and n not in divisors for n in order):
+        return False
+    return any(may_cancel(a, b) for a, b in combinations(divisors, 2))
 
 
 # --- exponentials and logarithms ---------------------------------------------------------------------------

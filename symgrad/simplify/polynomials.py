@@ -47,16 +47,19 @@ def may_cancel(above: Expr, below: Expr) -> bool:
 
 
 def may_depend(forms: Sequence[Expr]) -> bool:
-    """Whether one of the forms, as polynomials, is a sum of the others and of multiples of them.
+    """Whether one of the forms, as polynomials, is a sum of the others and of multiples of them; those that are twice another one left
+    aside.
 
     >>> import symgrad as sg
     >>> x, y = sg.symbols("x y")
-    >>> may_depend([x, y, x - 2*y]), may_depend([x, y, x*y])
-    (True, False)
+    >>> may_depend([x, y, x - 2*y]), may_depend([x, y, x*y]), may_depend([x, 2*x])
+    (True, False, False)
     """
     rng = random.Random(62)
-    rows = [_values_at_a_point(forms, rng) for _ in forms]
-    for k in range(len(forms)):  # Gauss's elimination
+    first = _values_at_a_point(forms, rng)
+    single = [k for k, value in enumerate(first) if not any(value == 2 * other % PRIME for other in first)]
+    rows = [[row[k] for k in single] for row in [first, *(_values_at_a_point(forms, rng) for _ in single[1:])]]
+    for k in range(len(single)):  # Gauss's elimination
         pivot = next((row for row in rows if row[k]), None)
         if pivot is None:
             return True
@@ -86,6 +89,8 @@ def _poly(node: Expr, args: list[Poly], rng: random.Random) -> Poly:
         return [-p % PRIME for p in args[0]]
     if name == "mul":
         return _times(args[0], args[1])
+    if name == "div" and (divisor := _whole(number(node.args[1]))):
+        return [c * pow(divisor, -1, PRIME) % PRIME for c in args[0]]
     exponent = 2 if name == "square" else number(node.args[1]) if name == "pow" else None
     if exponent is not None and 0 < exponent <= MAX_DEGREE and exponent == int(exponent):
         power = args[0]
@@ -94,11 +99,16 @@ def _poly(node: Expr, args: list[Poly], rng: random.Random) -> Poly:
                 break
             power = _times(power, args[0])
         return power
-    value = number(node)
-    if value is not None and abs(value) < 2**60:
-        fraction = Fraction(value)
-        return _trimmed([fraction.numerator * pow(fraction.denominator, -1, PRIME) % PRIME])
-    return [rng.randrange(1, PRIME), rng.randrange(1, PRIME)]
+    value = _whole(number(node))
+    return [rng.randrange(1, PRIME), rng.randrange(1, PRIME)] if value is None else _trimmed([value])
+
+
+def _whole(value: int | float | None) -> int | None:
+    """A number modulo the prime."""
+    if value is None or not abs(value) < 2**60:
+        return None
+    fraction = Fraction(value)
+    return fraction.numerator * pow(fraction.denominator, -1, PRIME) % PRIME
 
 
 def _trimmed(p: Poly) -> Poly:
