@@ -70,6 +70,32 @@ def test_explain_in_other_forms(capsys, form, start):
     assert status == 0 and out.startswith(start)
 
 
+@pytest.mark.parametrize("name, start", [
+    ("why.txt", "y = x**2"), ("why.md", "## $y$"), ("why.tex", "\\begin{aligned}"), ("why.html", "<!doctype html>"),
+])
+def test_explain_into_a_file(capsys, tmp_path, name, start):
+    file = tmp_path / name
+    assert call(capsys, "explain", "x**2*sin(x)", "-o", str(file)) == (0, "", "")
+    assert file.read_text(encoding="utf-8").startswith(start)
+
+
+def test_a_page_of_its_own_follows_the_colours_of_the_reader(capsys, tmp_path):
+    file = tmp_path / "why.html"
+    call(capsys, "explain", "x**2", "-o", str(file))
+    assert "color-scheme:light dark" in file.read_text(encoding="utf-8")
+
+
+def test_arrays_in_a_point(capsys):
+    status, out, _ = call(capsys, "grad", "sum(A @ v)", "--shape", "A=2,2", "--shape", "v=2", "--at", "A=[[1,2],[3,4]], v=[1,-pi]")
+    assert status == 0
+    assert out.splitlines()[-3:] == [
+        "df/dA = [[ 1.      , -3.141593],",
+        "         [ 1.      , -3.141593]] at A=[[1,2],[3,4]], v=[1,-pi]",
+        "df/dv = [4., 6.] at A=[[1,2],[3,4]], v=[1,-pi]",
+    ]
+    assert call(capsys, "grad", "1/x", "--at", "x=-inf")[1].splitlines()[-1] == "df/dx = -0 at x=-inf"
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_explain_on_a_terminal_is_coloured_and_fits(width):
     pty = pytest.importorskip("pty")
@@ -166,11 +192,25 @@ def test_formulas_that_begin_with_a_minus_sign(capsys):
     (["grad", "a + b", "--shape", "a=3", "--shape", "b=4"], "(3,)"),
     (["source", "x", "--to", "fortran"], "fortran"),
     (["draw", "x*y", "--at", "x=2"], "no value for y"),
-    (["draw", "x*y", "--at", "x=2,y"], "NAME=NUMBER"),
+    (["draw", "x*y", "--at", "x=2,y"], "NAME=VALUE"),
     (["draw", "x*y", "--at", "x=2,y=z"], "z is not a number"),
     (["draw", "x*y", "--at", "x=2,x=3,y=1"], "twice"),
-    (["draw", "x*y", "--at", ""], "NAME=NUMBER"),
+    (["draw", "x*y", "--at", ""], "NAME=VALUE"),
     (["draw", "x*y", "--wrt", "q"], "x, y"),
+    (["grad", "x*y", "--at", "x=2"], "--at x=2: no value for y"),
+    (["explain", "x*y", "--at", "x=2"], "--at x=2: no value for y"),
+    (["grad", "x*y", "--at", "x=2,z=3"], "z does not occur in the expression; its symbols are x, y"),
+    (["grad", "sum(v)", "--shape", "v=3", "--at", "v=[1,2"], "[1,2 is no array"),
+    (["grad", "sum(v)", "--shape", "v=3", "--at", "v=[1,,2]"], "nothing is not a number"),
+    (["grad", "sum(v)", "--shape", "v=3", "--at", "v=[1,2]"], "2 entries instead of 3"),
+    (["grad", "sum(v)", "--shape", "v=n", "--at", "v=[[1],[2,3]]"], "rows have different lengths"),
+    (["grad", "x", "--at", "x=[1,2]"], "()"),
+    (["grad", "x*y", "--wrt", ""], "write names, separated by commas; the symbols are x, y"),
+    (["grad", "alpha*x", "--wrt", "alpah"], "did you mean alpha?"),
+    (["grad", "3"], "no symbol to differentiate by"),
+    (["explain", "3"], "no symbol to differentiate by"),
+    (["explain", "x", "-o", "why.pdf"], "cannot write 'why.pdf': a name ends in .txt, .md, .tex, .html"),
+    (["explain", "x", "-o", "nowhere/why.md"], "nowhere"),
     (["draw", "x", "--shape", "x=3", "--wrt", "x"], "shape (3,)"),
     (["draw", "x", "-o", "g.bmp"], "g.bmp"),
     (["draw", "x", "-o", "nowhere/g.dot"], "nowhere"),

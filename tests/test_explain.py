@@ -284,6 +284,7 @@ def test_rich_prints_colours_and_files_plain_text(capsys: pytest.CaptureFixture[
     terminal = io.StringIO()
     Console(file=terminal, force_terminal=True, width=80, color_system="standard").print(explanation)
     assert "\x1b[" in terminal.getvalue()
+    assert "\x1b[2;35m[multiply by " in terminal.getvalue()
     print(explanation)
     assert "\x1b[" not in capsys.readouterr().out
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
@@ -65,38 +66,89 @@ def _shapes(given: Sequence[str]) -> dict[str, tuple[Any, ...]]:
 def _wrt(expr: Any, names: str | None) -> list[Any]:
     """The symbols named in ``--wrt a,b``; all real ones without it."""
     known = {s.name: s for s in expr.free_symbols}
+    listed = ", ".join(known) or "none"
     if names is None:
-        return [s for s in known.values() if s.kind == "real"]
-    wanted = [n.strip() for n in names.split(",") if n.strip()]
+        targets = [s for s in known.values() if s.kind == "real"]
+        if not targets:
+            raise ValueError("the expression has no symbol to differentiate by")
+        return targets
+    wanted = list(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
+    if not wanted:
+        raise ValueError(f"--wrt {names!r}: write names, separated by commas; the symbols are {listed}")
     unknown = [n for n in wanted if n not in known]
-    if unknown or not wanted:
-        listed = ", ".join(known) or "none"
-        raise ValueError(f"--wrt {names}: {', '.join(unknown) or 'nothing'} does not occur in the expression; its symbols are {listed}")
+    if unknown:
+        near = "".join(f" (did you mean {n}?)" for n in get_close_matches(unknown[0], known, n=1))
+        raise ValueError(f"--wrt {names}: {_absent(unknown)}{near}; its symbols are {listed}")
     return [known[n] for n in wanted]
 
 
-def _numbers(option: str, given: str | None) -> dict[str, float]:
-    """``x=2,w=-pi/2`` as numbers by name."""
-    found: dict[str, float] = {}
-    for text in (given or "").split(","):
+def _absent(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not occur in the expression"
+
+
+def _values(option: str, given: str | None) -> dict[str, Any]:
+    """``x=2,w=-pi/2,v=[1,2]`` as numbers and arrays by name."""
+    found: dict[str, Any] = {}
+    for text in _parts(given or ""):
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
             if given is None:
                 continue
-            raise ValueError(f"{option} {given}: write NAME=NUMBER, separated by commas, as in x=2,w=-3")
+            raise ValueError(f"{option} {given}: write NAME=VALUE, separated by commas, as in x=2,w=-3 or v=[1,2]")
         if name in found:
             raise ValueError(f"{option} {given}: {name} is given twice")
-        found[name] = _number(option, value)
+        found[name] = _array(option, value) if value.startswith("[") else _number(option, value)
     return found
+
+
+def _point(expr: Any, given: str | None) -> dict[str, Any]:
+    """The values of ``--at`` for all symbols of an expression, none where it is not given."""
+    values = _values("--at", given)
+    known = [s.name for s in expr.free_symbols]
+    unknown, missing = [n for n in values if n not in known], [n for n in known if n not in values]
+    if unknown:
+        raise ValueError(f"--at {given}: {_absent(unknown)}; its symbols are {', '.join(known) or 'none'}")
+    if missing and given is not None:
+        raise ValueError(f"--at {given}: no value for {', '.join(missing)}")
+    return values
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas that are in no brackets."""
+    parts, depth = [""], 0
+    for c in text:
+        depth += (c == "[") - (c == "]")
+        if c == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return parts
+
+
+def _array(option: str, text: str) -> Any:
+    """``[[1,2],[3,4]]`` as nested lists of numbers."""
+    if not text.endswith("]") or text.count("[") != text.count("]"):
+        raise ValueError(f"{option}: {text} is no array: write [1,2] or [[1,2],[3,4]]")
+    parts = [part.strip() for part in _parts(text[1:-1])]
+    items = [_array(option, part) if part.startswith("[") else _number(option, part) for part in parts if part or len(parts) > 1]
+    if len({_size(item) for item in items}) > 1:
+        raise ValueError(f"{option}: {text} is no array: its rows have different lengths")
+    return items
+
+
+def _size(item: Any) -> int:
+    return len(item) if isinstance(item, list) else -1
 
 
 def _number(option: str, text: str) -> float:
     """A number, or a formula of numbers: ``-pi/2``."""
     import symgrad as sg
 
-    number = sg.parse(text)
-    if number.op.name != "constant" or number.shape:
-        raise ValueError(f"{option}: {text.strip()} is not a number")
+    if text.strip().lstrip("+-") in ("inf", "nan"):
+        return float(text)
+    number = sg.parse(text) if text.strip() else None
+    if number is None or number.op.name != "constant" or number.shape:
+        raise ValueError(f"{option}: {text.strip() or 'nothing'} is not a number")
     return float(number)
 
 
@@ -109,14 +161,16 @@ _DTYPE = click.option("--dtype", type=click.Choice(["float64", "float32"]), defa
 @click.option("--wrt", metavar="NAMES", help="Symbols, separated by commas; by default all.")
 @click.option("--latex", is_flag=True, help="LaTeX instead of text.")
 @click.option("--steps", is_flag=True, help="The chain rule step by step, as symgrad explain prints it.")
-@click.option("--at", "at", metavar="NAME=NUMBER,…", help="A point: the derivatives' values there, too.")
+@click.option("--at", "at", metavar="NAME=VALUE,…", help="A point, as in x=2,v=[1,3]: the derivatives' values there, too.")
 @_SHAPE
 def grad(expression: str, wrt: str | None, latex: bool, steps: bool, at: str | None, shapes: tuple[str, ...]) -> None:
     """The derivatives of EXPRESSION, as formulas.
 
     \b
     symgrad grad "3*x**2 - 4*x + 5" --at x=3
-    symgrad grad "mean((x @ w + b - t)**2)" --shape x=n,3 --shape w=3 --shape t=n --wrt w,b
+    symgrad grad "tanh(w*x + b)" --wrt w,b --latex
+    symgrad grad "mean((x @ w + b - t)**2)" --wrt w,b \\
+        --shape x=n,3 --shape w=3 --shape t=n
     """
     import symgrad as sg
     from symgrad.show import Formulas
@@ -124,49 +178,90 @@ def grad(expression: str, wrt: str | None, latex: bool, steps: bool, at: str | N
 
     expr = sg.parse(expression, shapes=_shapes(shapes))
     targets = _wrt(expr, wrt)
+    values = _point(expr, at)
     if steps:
-        _print_explanation(sg.explain(expr, targets, _numbers("--at", at)), "latex" if latex else "text")
+        _print_explanation(sg.explain(expr, targets, values), "latex" if latex else "text")
         return
     derivatives = Formulas(dict(zip([t.name for t in targets], simplify(sg.grad(expr, targets)), strict=True)), of="f", written=[expr])
-    point = _numbers("--at", at)
-    values = sg.at(expr, point) if point else None
+    point = sg.at(expr, values) if at is not None else None
     if not latex:
         _print(derivatives)
     elif len(targets) == 1:
         click.echo(f"\\frac{{\\partial f}}{{\\partial {targets[0].latex()}}} = {derivatives[targets[0].name].latex()}")
     else:
         click.echo(derivatives.latex())
-    if values is not None:
+    if point is not None:
         for target in targets:
-            click.echo(f"df/d{target.name} = {values.grad(target):.15g} at {at}")
+            head = f"df/d{target.name} = "
+            click.echo(f"{head}{_written(point.grad(target), len(head))} at {at}")
+
+
+def _written(value: Any, indent: int) -> str:
+    """A number with all its digits, an array with six, below each other behind the sign."""
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    import numpy as np
+
+    return np.array2string(value, separator=", ", precision=6, prefix=" " * indent)
 
 
 @cli.command(cls=_OnFormula)
 @click.argument("expression")
 @click.option("--wrt", metavar="NAMES", help="Symbols, separated by commas; by default all.")
-@click.option("--at", "at", metavar="NAME=NUMBER,…", help="A point: numbers beside the symbols.")
-@click.option("--to", "form", type=click.Choice(["text", "latex", "markdown", "html"]), default="text", show_default=True)
+@click.option("--at", "at", metavar="NAME=VALUE,…", help="A point: numbers beside the symbols.")
+@click.option("--to", "form", type=click.Choice(["text", "latex", "markdown", "html"]), help="The form; by default text, or what FILE is.")
+@click.option("-o", "--output", metavar="FILE", help="why.md, .html, .tex or .txt.")
 @_SHAPE
-def explain(expression: str, wrt: str | None, at: str | None, form: str, shapes: tuple[str, ...]) -> None:
+def explain(expression: str, wrt: str | None, at: str | None, form: str | None, output: str | None, shapes: tuple[str, ...]) -> None:
     """Why the derivative of EXPRESSION is what it is.
 
     The chain rule step by step, the rules that simplified the result, and what each form costs.
 
     \b
     symgrad explain "tanh(w*x + b)" --wrt w,b --at x=2,w=-3,b=6.5
-    symgrad explain "mean(relu(X @ W)**2)" --shape X=n,3 --shape W=3,4 --to markdown > why.md
+    symgrad explain "mean(relu(X @ W)**2)" -o why.md \\
+        --shape X=n,3 --shape W=3,4
     """
     import symgrad as sg
 
+    if output is not None and form is None and _ending(output) not in _FORMS:
+        raise ValueError(f"cannot write {output!r}: a name ends in {', '.join(_FORMS)}, or --to says which form")
     expr = sg.parse(expression, shapes=_shapes(shapes))
-    _print_explanation(sg.explain(expr, _wrt(expr, wrt), _numbers("--at", at)), form)
+    explanation = sg.explain(expr, _wrt(expr, wrt), _point(expr, at))
+    form = form or (_FORMS[_ending(output)] if output is not None else "text")
+    if output is None:
+        _print_explanation(explanation, form)
+    else:
+        _save(output, _WRITERS[form](explanation) if _ending(output) != ".html" else _page(explanation))
+
+
+_FORMS = {".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html"}
+_WRITERS: dict[str, Callable[[Any], str]] = {
+    "text": lambda e: e.text(), "markdown": lambda e: e.markdown(), "latex": lambda e: e.latex(), "html": lambda e: e._repr_html_(),
+}  # fmt: skip
+
+
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _page(explanation: Any) -> str:
+    """The explanation as a page of its own, on light or dark ground as the reader has it."""
+    head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
+    style = "<style>:root{color-scheme:light dark}body{max-width:60em;margin:2em auto;padding:0 1em}</style>\n"
+    return f"{head}<title>Derivation</title>\n{style}{explanation._repr_html_()}\n</html>"
+
+
+def _save(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.rstrip("\n") + "\n")
 
 
 def _print_explanation(explanation: Any, form: str) -> None:
     if form == "text":
         _print(explanation)
     else:
-        click.echo({"latex": explanation.latex, "markdown": explanation.markdown, "html": explanation._repr_html_}[form]())
+        click.echo(_WRITERS[form](explanation))
 
 
 def _print(shown: Any) -> None:
@@ -185,7 +280,7 @@ _DARK = click.option("--dark", is_flag=True, help="On dark ground.")
 @cli.command(cls=_OnFormula)
 @click.argument("expression")
 @click.option("-o", "--output", metavar="FILE", help="g.svg, .png, .pdf, .dot, .mmd (Mermaid) or .txt; without it, an outline is printed.")
-@click.option("--at", "at", metavar="NAME=NUMBER,…", help="A point: every box shows its value and gradient there.")
+@click.option("--at", "at", metavar="NAME=VALUE,…", help="A point: every box shows its value and gradient there.")
 @click.option("--wrt", metavar="NAMES", help="Draws the gradient's graph, too: symbols, separated by commas, or all.")
 @click.option("--raw", is_flag=True, help="The gradient as the bare chain rule, not simplified.")
 @click.option("--direction", type=click.Choice(["LR", "TB", "RL", "BT"]), help="Where the graph grows to.")
@@ -204,7 +299,7 @@ def draw(
     import symgrad as sg
 
     expr = sg.parse(expression, shapes=_shapes(shapes))
-    point = expr if at is None else sg.at(expr, _numbers("--at", at))
+    point = expr if at is None else sg.at(expr, _point(expr, at))
     targets = None if wrt is None else _wrt(expr, None if wrt == "all" and "all" not in {s.name for s in expr.free_symbols} else wrt)
     drawing = sg.draw(point, wrt=targets, simplify=not raw, direction=direction, theme="dark" if dark else "light")
     if output is not None:
@@ -234,7 +329,7 @@ def _print_outline(drawing: Any) -> None:
 @click.option("--range", "ranges", multiple=True, metavar="[NAME=]FROM,TO", help="A variable and its range, as in x=-5,5 (twice: a plane).")
 @click.option("--tangent", metavar="NUMBER,…", help="Places where tangents are drawn.")
 @click.option("--derivatives", type=click.IntRange(0, 3), metavar="COUNT", help="Derivatives to draw; by default one, with one curve.")
-@click.option("--at", "at", metavar="NAME=NUMBER,…", help="Values of the other symbols.")
+@click.option("--at", "at", metavar="NAME=VALUE,…", help="Values of the other symbols.")
 @click.option("--title", help="By default the formula, or a legend.")
 @_DARK
 def plot(
@@ -250,7 +345,7 @@ def plot(
     import symgrad as sg
 
     exprs = [sg.parse(text) for text in expressions]
-    values = _numbers("--at", at)
+    values = _values("--at", at)
     free = [s.name for s in dict.fromkeys(s for e in exprs for s in e.free_symbols) if s.name not in values]
     variables = [_range(text, free) for text in ranges]
     places = None if tangent is None else [_number("--tangent", text) for text in tangent.split(",")]

@@ -67,6 +67,7 @@ _COLOURS = (
     (r"^  [a-z][^:=]*(?=: )", "magenta"),
     (r"^\S+(?= [=←] )", "bold cyan"),
     (r"[=←·→]", "dim"),
+    (r"(?<=\s)\[(?=[^\[\]]*[a-z])[^\[\]]*(\]|$)|^\s+[^=\[\]]*\]$", "not bold dim magenta"),  # rules beside a line, and how they go on
 )
 
 
