@@ -163,6 +163,7 @@ def test_plot(capsys, tmp_path):
         ["-x**2", "a*x", "--range", "x=-pi,pi", "--at", "a=-2", "--dark", "--title", "two"],
         ["(1 - x)**2 + 100*(y - x**2)**2", "--range", "x=-2,2", "--range", "y=-1,3"],
         ["--derivatives", "2", "sin(x)"],
+        ["softmax(v*x)", "--shape", "v=3", "--at", "v=[1,2,3]"],
     )):
         file = tmp_path / f"{k}.svg"
         assert call(capsys, "plot", "-o", str(file), *arguments) == (0, "", "")
@@ -218,7 +219,8 @@ def test_formulas_that_begin_with_a_minus_sign(capsys):
     (["plot", "-o", "g.png"], "Missing argument"),
     (["plot", "a*x", "-o", "g.svg", "--range", "1,2"], "a, x"),
     (["plot", "a*x", "-o", "g.svg", "--range", "x=1,2"], "no value for a"),
-    (["plot", "a*x*y", "-o", "g.svg"], "a, x, y"),
+    (["plot", "a*x*y", "-o", "g.svg"], "no value for a, x, y: --at a=1, or a range, as in --range a=-5,5"),
+    (["plot", "a*x", "-o", "g.svg", "--range", "x=1,2", "--at", "b=2"], "b does not occur in the expression; its symbols are a, x"),
     (["plot", "x", "-o", "g.svg", "--range", "x=1"], "FROM,TO"),
     (["plot", "x", "-o", "g.svg", "--range", "3,1"], "smaller"),
     (["plot", "x", "-o", "g.svg", "--range", "0,y"], "y is not a number"),

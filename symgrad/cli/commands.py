@@ -331,23 +331,35 @@ def _print_outline(drawing: Any) -> None:
 @click.option("--derivatives", type=click.IntRange(0, 3), metavar="COUNT", help="Derivatives to draw; by default one, with one curve.")
 @click.option("--at", "at", metavar="NAME=VALUE,…", help="Values of the other symbols.")
 @click.option("--title", help="By default the formula, or a legend.")
+@_SHAPE
 @_DARK
 def plot(
     expressions: tuple[str, ...], output: str, ranges: tuple[str, ...], tangent: str | None, derivatives: int | None, at: str | None,
-    title: str | None, dark: bool,
+    title: str | None, shapes: tuple[str, ...], dark: bool,
 ) -> None:
     """The curve of EXPRESSION, or of several; over a plane, contours and the gradient field.
 
     \b
     symgrad plot "x**3 - 3*x" -o cubic.png --range -2.5,2.5 --tangent -1.5,1
-    symgrad plot "(1 - x)**2 + 100*(y - x**2)**2" --range x=-2,2 --range y=-1,3 -o valley.png
+    symgrad plot "relu(x)" "gelu(x)" -o activations.svg --range -4,4
+    symgrad plot "(1 - x)**2 + 100*(y - x**2)**2" -o valley.png \\
+        --range x=-2,2 --range y=-1,3
+    symgrad plot "softmax(v*x)" -o classes.png --shape v=3 --at v=[1,2,3]
     """
     import symgrad as sg
 
-    exprs = [sg.parse(text) for text in expressions]
+    sizes = _shapes(shapes)
+    exprs = [sg.parse(text, shapes=sizes) for text in expressions]
     values = _values("--at", at)
-    free = [s.name for s in dict.fromkeys(s for e in exprs for s in e.free_symbols) if s.name not in values]
+    known = [s.name for s in dict.fromkeys(s for e in exprs for s in e.free_symbols)]
+    free = [name for name in known if name not in values]
     variables = [_range(text, free) for text in ranges]
+    absent = [name for name in values if name not in known]
+    if absent:
+        raise ValueError(f"--at {at}: {_absent(absent)}; its symbols are {', '.join(known) or 'none'}")
+    missing = [name for name in free if name not in dict(variables)]
+    if missing and (variables or len(free) > 2):
+        raise ValueError(f"no value for {', '.join(missing)}: --at {missing[0]}=1, or a range, as in --range {missing[0]}=-5,5")
     places = None if tangent is None else [_number("--tangent", text) for text in tangent.split(",")]
     theme = "dark" if dark else "light"
     sg.plot(exprs, *variables, derivative=derivatives, tangent_at=places, values=values, title=title, theme=theme).save(output)
