@@ -455,6 +455,8 @@ def _price(x: Monomial) -> float:
         else:
             below += 1
     total += max(0, above - 1) + max(0, below - 1) + (4.0 if below else 0.0)
+    if below == 1 and above and (power := min(bases)) < -2 and -power in bases and x.coefficient.denominator == 1:
+        total -= _power_price(power)  # x**2/y**2 is (x/y)**2
     if x.coefficient is _ONE:
         return total
     top, bottom = abs(x.coefficient.numerator), x.coefficient.denominator
@@ -488,6 +490,9 @@ def _written(x: Monomial) -> Expr:
     above, below = _sides(x)
     top, bottom = x.coefficient.numerator, x.coefficient.denominator
     front = constant(factor) if factor is not None and factor != 1 else constant(top) if abs(top) != 1 and factor is None else None
+    if len(below) == 1 and bottom == 1 and (power := min(below)) > 2 and power in above:  # x**2/y**2 is (x/y)**2
+        quotient = do("div", _product(above[power]), _product(below[power]))
+        above, below = {**above, power: [quotient]}, {}
     numerator = _multiplied(above, front)
     if below or bottom != 1:
         divisor = _multiplied(below, constant(bottom) if bottom != 1 else None)
@@ -503,10 +508,13 @@ def _written(x: Monomial) -> Expr:
 def _multiplied(side: Mapping[int, list[Expr]], factor: Expr | None) -> Expr | None:
     parts = [factor] if factor is not None else []
     for power, bases in sorted(side.items(), key=lambda item: item[0]):
-        constants = [b for b in bases if b.op is CONSTANT]
-        product = reduce(lambda a, b: do("mul", a, b), constants + [b for b in bases if b.op is not CONSTANT])
-        parts.append(_raised(product, power))
+        parts.append(_raised(_product(bases), power))
     return reduce(lambda a, b: do("mul", a, b), parts) if parts else None
+
+
+def _product(bases: Sequence[Expr]) -> Expr:
+    """Constants first."""
+    return reduce(lambda a, b: do("mul", a, b), sorted(bases, key=lambda b: b.op is not CONSTANT))
 
 
 def _raised(base: Expr, power: int) -> Expr:
