@@ -61,6 +61,7 @@ SIMPLER = [
     (x * sg.log(y) + y * (1 / y), None),
     (2 * sg.sin(x) * sg.cos(x), sg.sin(2 * x)),
     (x * y / (x * z), y / z),
+    (y / (x + y) - x * (y / (x + y)) / (x + y), (y / (x + y)) ** 2),
     (v * y + v * z, None),
     (sg.tanh(x) * y + sg.tanh(x) * z, None),
 ]
