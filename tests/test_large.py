@@ -21,7 +21,7 @@ from symgrad.differentiate import tidy_gradient
 from symgrad.evaluate import evaluate
 from symgrad.expr import OPS, Expr, topological
 from symgrad.simplify import apply_rules, shared_rules
-from symgrad.simplify.rewriting import Rewriter
+from symgrad.simplify.engine import Rewriter
 
 X, A, B = sg.symbols("x a b")
 

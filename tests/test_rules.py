@@ -17,7 +17,8 @@ from symgrad.evaluate import evaluate
 from symgrad.expr import Expr, free_symbols, topological
 from symgrad.simplify import Application, apply_local, simplify
 from symgrad.simplify.cost import cost, count
-from symgrad.simplify.rewriting import ACCURATE, CHEAPER, FORM, ULPS, Pattern, Rewriter, Rule, RuleBook
+from symgrad.simplify.engine import Rewriter, RuleBook
+from symgrad.simplify.rewriting import ACCURATE, CHEAPER, FORM, ULPS, Pattern, Rule
 from symgrad.simplify.rules import LATE, LOCAL, PASSES, RULES, WHOLES
 from symgrad.simplify.stability import STABILITY
 

@@ -21,10 +21,12 @@ from typing import Any
 
 from symgrad.expr import Expr, as_expr, rebuild, rewrite, topological
 from symgrad.simplify.collect import collect
+from symgrad.simplify.engine import Rewriter, RuleBook
 from symgrad.simplify.present import ORDER, present
-from symgrad.simplify.rewriting import Application, Pattern, Rewriter, Rule, RuleBook
+from symgrad.simplify.rewriting import Application
 from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY
+from symgrad.simplify.terms import Survey
 
 __all__ = ["Application", "apply_local", "apply_rules", "shared_rules", "simplify", "strip_names"]
 
@@ -34,16 +36,12 @@ _ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none ha
 @cache
 def _rules(stability: bool, style: bool = True) -> RuleBook:
     rules = (*STABILITY, *LOCAL) if stability else LOCAL
-    return RuleBook(rule for rule in rules if style or not getattr(rule, "style", False))
+    return RuleBook(rule for rule in rules if rule.late is None and (style or not getattr(rule, "style", False)))
 
 
 @cache
-def _late() -> dict[str, list[Rule | Pattern]]:
-    table: dict[str, list[Rule | Pattern]] = {}
-    for rule in LATE:
-        for op in rule.ops:
-            table.setdefault(op, []).append(rule)
-    return table
+def _late() -> RuleBook:
+    return RuleBook(LATE)
 
 
 def apply_local(
@@ -56,22 +54,25 @@ def apply_local(
     ``brief``: one round, and no form for people, stability rewrites included; for large graphs on the way to the compiler, where each
     pass over the nodes counts.
     """
-    kept: dict[Expr, Expr | None] = {node: node for node in topological(*written)}
-    current = list(roots)
+    current, mine = list(roots), list(written)
+    order = topological(*mine)
+    kept: dict[Expr, Expr | None] = dict(zip(order, order, strict=True))
+    known = order if mine == current else None  # the nodes below the current roots
     rewriter = _rewriter() if brief else Rewriter(_rules(stability), record)
     for round_ in range(_ROUNDS):
         collected = current
-        current = rewriter.run(current)
+        current = rewriter.run(current, known)
         kept = rewriter.moved(kept)
         if current == collected and round_:
             break
-        rewritten = current
-        current, kept = collect(current, kept, record, _late())
+        survey = Survey(current, known if current == collected else None)
+        current, kept = collect(survey, kept, record, _late())
+        known = None
         if brief:
             return rewriter.run(current)
-        if current == rewritten:
+        if current == survey.roots:
             break
-    shown = present(current, kept)
+    shown = present(survey if survey.roots == current else Survey(current), kept)
     if record is not None:
         record.extend(Application(ORDER, old, new) for old, new in zip(current, shown, strict=True) if new is not old)
     return shown

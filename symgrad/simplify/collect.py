@@ -10,13 +10,14 @@ decimal (``2*0.1``); factors keep the order in which they were multiplied.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from symgrad.expr import Expr, constant
-from symgrad.simplify.rewriting import BOTH, Application, Pattern, Rule, do, fit, number, with_args
+from symgrad.simplify.engine import RuleBook
+from symgrad.simplify.rewriting import BOTH, Application, Pattern, do, fit, number, with_args
 from symgrad.simplify.sums import collect_sum
-from symgrad.simplify.terms import LOOK_AT_MOST, PRODUCT, SUM, Number, Pass, is_moderate, times
+from symgrad.simplify.terms import LOOK_AT_MOST, PRODUCT, SUM, Number, Pass, Survey, is_moderate, times
 
 __all__ = ["collect"]
 
@@ -24,35 +25,39 @@ _SHARED_LEVELS = 3  # multiples that others use, one directly in another
 
 
 def collect(
-    roots: Sequence[Expr], written: dict[Expr, Expr | None], record: list[Application] | None, late: Mapping[str, Sequence[Rule | Pattern]]
+    survey: Survey, written: Mapping[Expr, Expr | None], record: list[Application] | None, late: RuleBook
 ) -> tuple[list[Expr], dict[Expr, Expr | None]]:
     """Constants gathered, like terms added, in every sum and product below the roots.
 
     ``written``: the nodes in the user's order, with what the user wrote for them (``None`` where that has been
-    simplified); returned for the new nodes, too. ``late``: by op, rules for nodes whose operand nobody else uses.
+    simplified); returned for the new nodes, too. ``late``: rules for nodes whose operand nobody else uses.
     """
-    run = Pass(roots, written, record)
+    run = Pass(survey, written, record)
+    new_of, inside = run.new, run.inside
     kept: dict[Expr, Expr | None] = {}
     changed: set[Expr] = set()
+    moved = False  # whether a node has become another
     for node in run.order:
-        new = with_args(node, [run.new[a] for a in node.args])
-        plain = new
-        if node.op.name in ("mul", "div", "neg") and node not in run.inside:
+        new = plain = with_args(node, [new_of[a] for a in node.args]) if moved else node
+        name = node.op.name
+        if name in PRODUCT and node not in inside:
             new = _collect_product(run, node, new)
-        if node.op.name in SUM and node not in run.inside:
+        if name in SUM and node not in inside:
             new = collect_sum(run, new)
-        new = _apply_late(run, node, new, late)
+        if name in late.names and new.op is node.op:
+            new = _apply_late(run, node, new, late)
         run.became(node, new)
-        if new is not plain or any(a in changed for a in node.args):
+        moved = moved or new is not node
+        if new is not plain or not changed.isdisjoint(node.args):
             changed.add(node)
         if node in written:
             kept[new] = None if node in changed else written[node]
-    return [run.new[r] for r in roots], kept
+    return [new_of[r] for r in survey.roots], kept
 
 
-def _apply_late(run: Pass, node: Expr, new: Expr, late: Mapping[str, Sequence[Rule | Pattern]]) -> Expr:
-    for rule in late.get(new.op.name, ()):
-        if new.op is node.op and rule.late is not None and _is_alone(run, node, rule.late):
+def _apply_late(run: Pass, node: Expr, new: Expr, late: RuleBook) -> Expr:
+    for rule in late.worth_trying(new):
+        if rule.late is not None and _is_alone(run, node, rule.late):
             result = rule.rewrite(new, commute=False) if isinstance(rule, Pattern) else rule.rewrite(new)
             fitting = None if result is None else fit(result, new)
             if fitting is not None:
@@ -82,7 +87,10 @@ class _Scaled(NamedTuple):
 
 def _collect_product(run: Pass, node: Expr, new: Expr) -> Expr:
     """All constants of a product as one, in front."""
-    if not any(a.op.name in PRODUCT for a in new.args):  # one number at most: of two there would be one
+    for a in new.args:
+        if a.op.name in PRODUCT:
+            break
+    else:  # one number at most: of two there would be one
         return new
     opened = _opened(run, node, new)
     if not _has_two_constants(opened):

@@ -8,41 +8,42 @@ in another order could overflow on the way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from symgrad.expr import Expr, constant
 from symgrad.simplify.rewriting import do, number, see, with_args
-from symgrad.simplify.terms import LOOK_AT_MOST, MODERATE, SUM, Number, Pass, built_sum, fitted, is_moderate, terms_of, times
+from symgrad.simplify.terms import LOOK_AT_MOST, MODERATE, SUM, Number, Pass, Survey, built_sum, fitted, is_moderate, terms_of, times
 
 __all__ = ["ORDER", "present", "rank"]
 
 ORDER = "conventional order"  # what the record of rules calls it
 
 
-def present(roots: Sequence[Expr], kept: Mapping[Expr, Expr | None]) -> list[Expr]:
+def present(survey: Survey, kept: Mapping[Expr, Expr | None]) -> list[Expr]:
     """The conventional form: minus signs and numbers at the front of a product, terms in order where nobody wrote one.
 
     ``kept`` are nodes in the user's order, with what the user wrote if that is to be put back.
     """
-    run = Pass(roots, (), None)
-    shown: set[Expr] = set()
+    run = Pass(survey, (), None)
+    new_of, shown = run.new, set[Expr]()
+    moved = False  # whether a node has become another
     for node in run.order:
-        new = with_args(node, [run.new[a] for a in node.args])
+        new = with_args(node, [new_of[a] for a in node.args]) if moved else node
+        mine = None
         if node in kept:
             mine = kept[node]
-            if mine is not None and not (mine.op is not node.op and any(run.uses[a] > 1 and a.args for a in node.args)):
+            if mine is not None and (mine.op is node.op or not any(run.uses[a] > 1 and a.args for a in node.args)):
                 new = mine
             shown.add(new)
-            if new is mine:
-                run.became(node, new)
-                continue
-        name = new.op.name
-        if name in ("mul", "neg", "div"):
-            new = _present_product(run, node, new, node in kept, shown)
-        elif name in ("add", "sub") and node not in kept and node not in run.inside and not new.shape:
-            new = _ordered_sum(run, node, new, shown)
+        if new is not mine:
+            name = new.op.name
+            if name in ("mul", "neg", "div"):
+                new = _present_product(run, node, new, node in kept, shown)
+            elif name in ("add", "sub") and node not in kept and node not in run.inside and not new.shape:
+                new = _ordered_sum(run, node, new, shown)
+        moved = moved or new is not node
         run.became(node, new)
-    return [run.new[r] for r in roots]
+    return [new_of[r] for r in survey.roots]
 
 
 def _present_product(run: Pass, node: Expr, new: Expr, is_kept: bool, shown: set[Expr]) -> Expr:

@@ -1,4 +1,4 @@
-"""REWRITING: rules as data, and the engine that applies them bottom-up to a fixpoint.
+"""REWRITING: rules as data, and how patterns are matched; ``engine`` applies them.
 
 A rule has a name, the ops at whose nodes it is tried, and ``rewrite(node)``, an expression or ``None``.
 Most are two texts, ``pattern -> result``, in the grammar of ``sg.parse``; sums and products match in both orders.
@@ -8,19 +8,20 @@ In a pattern ``n`` stands for a whole number, ``c`` for any number, every other 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count, islice
+from itertools import product
 from typing import Any, Literal, NamedTuple, Union
 
 from symgrad.errors import ShapeError
-from symgrad.expr import OPS, SYMBOL, Expr, Op, apply, constant, intern_node, topological
+from symgrad.expr import CONSTANT, OPS, SYMBOL, Expr, apply, constant, intern_node, topological
 from symgrad.parse import parse
 
 __all__ = [
-    "ACCURATE", "BOTH", "CHEAPER", "FORM", "ULPS", "Application", "Direction", "Pattern", "Rewriter", "Rule", "RuleBook", "do", "fit",
-    "number", "same_value", "see", "with_args",
+    "ACCURATE", "BOTH", "CHEAPER", "FORM", "SEEN_THROUGH", "ULPS", "Application", "Direction", "Head", "Pattern", "Rule",
+    "do", "fit", "head_of", "number", "same_value", "see", "with_args",
 ]  # fmt: skip
 
 
@@ -36,8 +37,7 @@ def do(name: str, *operands: Any, **params: Any) -> Expr:
     return apply(OPS[name], *operands, **params)
 
 
-_SEEN_THROUGH = frozenset({"constant", "broadcast_to", "to_real", "named", "nonnegative"})  # by ``number`` and ``see``
-_KEPT_LOOKS = 2**16  # in a book of rules
+SEEN_THROUGH = frozenset({"constant", "broadcast_to", "to_real", "named", "nonnegative"})  # by ``number`` and ``see``
 _UNIFORM_LOOK = 64  # elements; larger constants are not searched
 
 
@@ -184,36 +184,16 @@ class Pattern:
         return any(all(map(_fits, root.args, order)) for order in orders)
 
     @cached_property
-    def _shared(self) -> list[tuple[int, int]]:
-        """For each name that both operands of the pattern mention: how deep, 0 the operand itself, 1 one of its own."""
-        root = self._texts[0]
-        if len(root.args) != 2:
-            return []
-        depths: list[dict[str, set[int]]] = [{}, {}]
-        for side, operand in zip(depths, root.args, strict=True):
-            level, depth = [operand], 0
-            while level:
-                for e in level:
-                    if e.op is SYMBOL:
-                        side.setdefault(e.name, set()).add(depth)
-                level, depth = [a for e in level for a in e.args], depth + 1
-        both = [(depths[0][n], depths[1][n]) for n in depths[0] if n in depths[1]]
-        return [(min(a), min(b)) for a, b in both if len(a) == len(b) == 1 and max(*a, *b) <= 1]
-
-    def _lacks_shared(self, node: Expr, commute: bool) -> bool:
-        """Whether the two operands plainly have nothing in common where the pattern wants it: far quicker than matching."""
-        for left, right in self._shared:
-            a, b = map(see, node.args)
-            if not _meet(a, left, b, right) and not (commute and left != right and _meet(a, right, b, left)):
-                return True
-        return False
+    def _readings(self) -> list[_Reading]:
+        return _readings(self._texts[0])
 
     def rewrite(self, node: Expr, commute: bool = True) -> Expr | None:
         """What the node becomes. ``commute``: the operands of the node itself may have changed places."""
-        if self._shared and self._lacks_shared(node, commute):
-            return None
-        for found in _matches(self._texts[0], node, {}, commute):
-            if self.when is None or self.when(found):
+        for reading in self._readings:
+            if reading.turned and not commute:
+                break
+            found = reading.found(node)
+            if found is not None and (self.when is None or self.when(found)):
                 return self._build(found)
         return None
 
@@ -227,221 +207,116 @@ class Pattern:
         return built[self._texts[1]]
 
 
-def _meet(a: Expr, depth: int, b: Expr, other: int) -> bool:
-    """Whether ``a`` (or one of its operands) is ``b`` (or one of its operands), names and guards aside."""
-    here = [see(x) for x in a.args] if depth else [a]
-    there = [see(x) for x in b.args] if other else [b]
-    return any(x is y for x in here for y in there)
-
-
 _CONDITION = intern_node(SYMBOL, (), {"name": "p", "shape": (), "kind": "boolean", "positive": False}, (), "boolean")
 _NAMES: dict[str, Any] = {"p": _CONDITION}
 _COMMUTE = frozenset({"add", "mul", "maximum", "minimum", "logical_and", "logical_or", "equal", "not_equal", "hypot"})
 
 
-def _matches(pattern: Expr, node: Expr, found: dict[str, Expr], commute: bool = True) -> Iterator[dict[str, Expr]]:
-    """Every way to read the node as the pattern (recursion over the pattern, which is a few nodes deep)."""
-    if pattern.op.name == "symbol":
-        name = pattern.name
-        if name in found:
-            if same_value(found[name], node):
-                yield found
-            return
-        if name in ("n", "c"):
-            value = number(node)
-            if value is None or node.shape or (name == "n" and (not math.isfinite(value) or value != int(value))):
-                return
-        yield {**found, name: node}
-        return
-    node = see(node)
-    if pattern.op.name == "constant":
-        wanted = pattern.params["value"]
-        value = node.params["value"] if node.op is pattern.op and node.kind == "boolean" and not node.shape else number(node)
-        if value is wanted if isinstance(wanted, bool) else (value == wanted and not isinstance(value, bool)):
-            yield found
-        return
-    if node.op is not pattern.op or node.params != pattern.params:
-        return
-    orders = (node.args, node.args[::-1]) if commute and node.op.name in _COMMUTE and node.args[0] is not node.args[1] else (node.args,)
-    for args in orders:
-        if len(args) == 1:
-            yield from _matches(pattern.args[0], args[0], found)
-        elif len(args) == 2:
-            for first in _matches(pattern.args[0], args[0], found):
-                yield from _matches(pattern.args[1], args[1], first)
-        else:
-            for first in _matches(pattern.args[0], args[0], found):
-                for second in _matches(pattern.args[1], args[1], first):
-                    yield from _matches(pattern.args[2], args[2], second)
+# --- matching ------------------------------------------------------------------------------------------
+
+Place = int  # 0 is the node that is read, its operands follow; and whenever a place has been read as an operation, its operands do
+_Check = Callable[[list[Expr], Place, Any], bool]
 
 
-# --- the engine ----------------------------------------------------------------------------------------
+class _Reading(NamedTuple):
+    """One way to read a node of the pattern's op as the pattern: checks in order, each of one place and with what it wants there.
 
-
-class RuleBook:
-    """Rules, found by the op of a node and a look at its operands.
-
-    What has been found is kept, and serves every rewriter of these rules: it depends on ops and a few numbers, on no node.
-    Several threads may look at once: each step is one operation on a table, and two that find the same write the same.
+    ``turned``: the operands of the node itself change places.
     """
 
-    def __init__(self, rules: Iterable[Rule | Pattern]) -> None:
-        self._rules: dict[str, list[Rule | Pattern]] = {}
-        for rule in rules:
-            for op in rule.ops if rule.late is None else ():
-                self._rules.setdefault(op, []).append(rule)
-        self._found: dict[Any, Sequence[Rule | Pattern]] = {}  # by op, whether all is scalar, and what is seen of the operands
-        self._heads: dict[Head, int] = {}  # their numbers
-        self._next = count()
-        self._plain: dict[Op, int] = {}  # heads of ops whose nodes are what they look like
+    turned: bool
+    checks: tuple[tuple[_Check, Place, Any], ...]
+    names: tuple[tuple[str, Place], ...]
 
-    def worth_trying(self, node: Expr) -> Sequence[Rule | Pattern]:
-        """The rules that a look at the operands does not rule out."""
-        op, args = node.op, node.args
-        if op.name not in self._rules:
-            return ()
-        plain = self._plain
-        key: Any
-        if len(args) == 2:
-            a, b = args
-            first, second = plain.get(a.op), plain.get(b.op)
-            if first is None:
-                first = self._head(a)
-            if second is None:
-                second = self._head(b)
-            key = op, not node.shape, first, second, first == second and (a is b or see(a) is see(b))
-        elif len(args) == 1:
-            (a,) = args
-            first = plain.get(a.op)
-            key = op, not node.shape, self._head(a) if first is None else first
-        else:
-            key = op, not node.shape, *map(self._head, args)
-        found = self._found.get(key)
-        return self._find(key, node) if found is None else found
-
-    def _head(self, e: Expr) -> int:
-        """The number of an operand's head."""
-        found = self._plain.get(e.op)
-        if found is None:
-            head = head_of(e)
-            found = self._heads.get(head)
-            if found is None:
-                found = self._heads.setdefault(head, next(self._next))
-            if e.op.name not in _SEEN_THROUGH:
-                self._plain[e.op] = found
-        return found
-
-    def _find(self, key: Any, node: Expr) -> Sequence[Rule | Pattern]:
-        heads = tuple([head_of(a) for a in node.args])
-        same = len(heads) == 2 and same_value(*node.args)
-        possible = [rule for rule in self._rules[node.op.name] if node.shape or not getattr(rule, "tensors", False)]
-        found = tuple([rule for rule in possible if rule.may_match(heads, same)])
-        if len(self._found) >= _KEPT_LOOKS:
-            self._found.clear()
-        self._found[key] = found
-        return found
+    def found(self, node: Expr) -> dict[str, Expr] | None:
+        """What the names of the pattern stand for, if the node can be read so."""
+        places = [node, *(node.args[::-1] if self.turned else node.args)]
+        for check, place, wanted in self.checks:
+            if not check(places, place, wanted):
+                return None
+        return {name: places[place] for name, place in self.names}
 
 
-class Rewriter:
-    """Applies rules to every node below the roots, operands first, until none applies; remembers what it did."""
+def _is_operation(places: list[Expr], place: Place, pattern: Expr) -> bool:
+    node = see(places[place])
+    places += node.args
+    return node.op is pattern.op and node.params == pattern.params
 
-    def __init__(self, book: RuleBook, record: list[Application] | None = None) -> None:
-        self.book, self.record = book, record
-        self.done: dict[Expr, Expr] = {}
-        self._changed: set[Expr] = set()  # what more than cosmetic rules have changed, and what reads it
-        self._traced = 0  # of so many nodes of ``done`` it is known whether they read any
-        self._through: dict[Expr, Expr] = {}  # what a node became on the way
 
-    def run(self, roots: Sequence[Expr]) -> list[Expr]:
-        return [self.normal(root) for root in roots]
+def _is_turned_operation(places: list[Expr], place: Place, pattern: Expr) -> bool:
+    node = see(places[place])
+    places += node.args[::-1]
+    return node.op is pattern.op and node.params == pattern.params
 
-    def moved(self, written: Mapping[Expr, Expr | None]) -> dict[Expr, Expr | None]:
-        """What the user wrote (``None`` where it has been simplified) by the nodes that stand for it now."""
-        self._trace()
-        result: dict[Expr, Expr | None] = {}
-        for node, mine in written.items():
-            if node in self.done:
-                result.setdefault(self.done[node], None if node in self._changed else mine)
-        return result
 
-    def _trace(self) -> None:
-        """Carries on what has been changed to those who read it."""
-        changed, through = self._changed, self._through
-        for node in islice(self.done, self._traced, None):
-            if through.get(node) in changed or any(a in changed for a in node.args):
-                changed.add(node)
-        self._traced = len(self.done)
+def _has_parameters(places: list[Expr], place: Place, params: Mapping[str, Any]) -> bool:
+    return places[place].params == params
 
-    def normal(self, root: Expr) -> Expr:
-        """One root in its normal form: operands first, and nearly every node has nothing more to be done."""
-        done = self.done
-        known, stack = done.get, [root]
-        while stack:
-            node = stack[-1]
-            if node in done:
-                stack.pop()
-                continue
-            args = tuple(map(known, node.args))
-            if None in args:
-                stack += [a for a in reversed(node.args) if a not in done]
-                continue
-            stack.pop()
-            new = node if args == node.args else with_args(node, args)  # type: ignore[arg-type]  # equality is identity
-            if new not in done:
-                result = self._applied(new)
-                if result is not new:
-                    self._settle(node, new, result)
-                    continue
-                done[new] = new
-            if new is not node:
-                done[node], self._through[node] = done[new], new
-        return done[root]
 
-    def _settle(self, root: Expr, new: Expr, result: Expr) -> None:
-        """The normal form of a node that a rule has changed. ``forward``: what a node has been rewritten to so far."""
-        done = self.done
-        forward = {root: new, new: result} if new is not root else {new: result}
-        stack = [*forward, result] if result not in forward else [*forward]
-        while stack:
-            node = stack[-1]
-            if node in done:
-                stack.pop()
-            elif node in forward:
-                # not in done: two rules undo each other, and it stops here
-                done[node], self._through[node] = done.get(forward[node], forward[node]), forward[node]
-                stack.pop()
-            elif pending := [a for a in node.args if a not in done]:
-                stack.extend(reversed(pending))
+def _is_constant(places: list[Expr], place: Place, pattern: Expr) -> bool:
+    node, wanted = see(places[place]), pattern.params["value"]
+    if pattern.kind == "boolean":
+        return node.op is CONSTANT and not node.shape and node.params["value"] is wanted
+    return number(node) == wanted
+
+
+def _is_number(places: list[Expr], place: Place, whole: bool) -> bool:
+    value = None if places[place].shape else number(places[place])
+    return value is not None and not (whole and (not math.isfinite(value) or value != int(value)))
+
+
+def _is_same(places: list[Expr], place: Place, other: Place) -> bool:
+    return same_value(places[place], places[other])
+
+
+def _readings(pattern: Expr) -> list[_Reading]:
+    """Every way to read a node as the pattern: operands that may change places as they stand first, then turned."""
+    spots, operands = _spots(pattern)
+    both = [k for k, e in enumerate(spots) if e.op.name in _COMMUTE and e.args[0] is not e.args[1]]
+    turns = [{k for k, turn in zip(both, choice, strict=True) if turn} for choice in product((False, True), repeat=len(both))]
+    return [_reading(spots, operands, turned) for turned in turns]
+
+
+def _spots(pattern: Expr) -> tuple[list[Expr], list[list[int]]]:
+    """The nodes of a pattern, one as often as it occurs, each before its operands; and at which spots these are."""
+    spots: list[Expr] = []
+    operands: list[list[int]] = []
+    waiting = [(pattern, -1)]
+    while waiting:
+        e, user = waiting.pop()
+        if user >= 0:
+            operands[user].append(len(spots))
+        waiting += [(a, len(spots)) for a in reversed(e.args)]
+        spots.append(e)
+        operands.append([])
+    return spots, operands
+
+
+def _reading(spots: Sequence[Expr], operands: Sequence[Sequence[int]], turned: Collection[int]) -> _Reading:
+    """The checks level by level, so that what is quick and tells much comes first. A name stands for what is at its first spot."""
+    first = {e.name: k for k, e in reversed([*enumerate(spots)]) if e.op is SYMBOL}
+    places, seen = {0: 0}, dict[str, Place]()
+    checks: list[tuple[_Check, Place, Any]] = [(_has_parameters, 0, spots[0].params)] if spots[0].params else []
+    waiting = deque([0])
+    while waiting:
+        spot = waiting.popleft()
+        if spot > 0:
+            checks.append((_is_turned_operation if spot in turned else _is_operation, places[spot], spots[spot]))
+        for k in operands[spot]:
+            e, place = spots[k], places.setdefault(k, len(places))
+            if e.args:
+                waiting.append(k)
+            elif e.op is CONSTANT:
+                checks.append((_is_constant, place, e))
             else:
-                new = self._step(node)
-                if new is node:
-                    done[node] = node
-                    stack.pop()
-                else:
-                    forward[node] = new
-                    if new not in forward:
-                        stack.append(new)
+                if seen.setdefault(e.name, place) != place:
+                    checks.append((_is_same, place, seen[e.name]))
+                if first[e.name] == k and e.name in ("n", "c"):
+                    checks.append((_is_number, place, e.name == "n"))
+    return _Reading(0 in turned, tuple(checks), tuple([(name, places[k]) for name, k in first.items()]))
 
-    def _step(self, node: Expr) -> Expr:
-        """One change: the normal operands put in, or else the first rule that applies."""
-        new = with_args(node, [self.done[a] for a in node.args])
-        return new if new is not node else self._applied(node)
 
-    def _applied(self, node: Expr) -> Expr:
-        """What the first rule that applies makes of a node, or the node."""
-        for rule in self.book.worth_trying(node):
-            result = rule.rewrite(node)
-            if result is None or result is node:
-                continue
-            fitted = fit(result, node)
-            if fitted is None or fitted is node:
-                continue
-            if not rule.cosmetic:
-                self._changed.add(node)
-            if self.record is not None:
-                self.record.append(Application(rule.name, node, fitted))
-            return fitted
-        return node
+# --- new operands ----------------------------------------------------------------------------------------
 
 
 def with_args(node: Expr, args: Sequence[Expr]) -> Expr:

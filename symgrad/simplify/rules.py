@@ -18,6 +18,7 @@ from typing import Any
 from symgrad.expr import Expr, apply, constant, symbol
 from symgrad.simplify.collect import collect
 from symgrad.simplify.contractions import CONTRACTIONS
+from symgrad.simplify.engine import RuleBook
 from symgrad.simplify.factors import CHOICES, FACTORS
 from symgrad.simplify.matrices import MATRICES
 from symgrad.simplify.present import ORDER, present
@@ -25,6 +26,7 @@ from symgrad.simplify.rewriting import CHEAPER, FORM, Pattern, Rule, do, number
 from symgrad.simplify.samples import sample
 from symgrad.simplify.stability import STABILITY
 from symgrad.simplify.tensors import MOVEMENT, REDUCTIONS
+from symgrad.simplify.terms import Survey
 
 __all__ = ["ALGEBRA", "IN_CODE", "LATE", "LOCAL", "PASSES", "RULES", "WHOLES"]
 
@@ -245,7 +247,7 @@ NUMBERS: tuple[Rule, ...] = (
 
 def _collected(e: Expr) -> Expr | None:
     """What ``collect`` makes of an expression; it does so for all nodes in one pass, and is not tried node by node."""
-    ((new,), _) = collect([e], {}, None, {})
+    ((new,), _) = collect(Survey([e]), {}, None, RuleBook(()))
     return None if new is e else new
 
 
@@ -258,7 +260,7 @@ WHOLES: tuple[Rule, ...] = (
 
 
 def _ordered(e: Expr) -> Expr | None:
-    (new,) = present([e], {})
+    (new,) = present(Survey([e]), {})
     return None if new is e else new
 
 

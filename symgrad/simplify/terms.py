@@ -11,14 +11,14 @@ from symgrad.expr import Expr, constant, topological
 from symgrad.simplify.rewriting import Application, do, fit, number
 
 __all__ = [
-    "ADDABLE", "LOOK_AT_MOST", "MODERATE", "PRODUCT", "SUM", "Number", "Pass",
+    "ADDABLE", "LOOK_AT_MOST", "MODERATE", "PRODUCT", "SUM", "Number", "Pass", "Survey",
     "built_sum", "fitted", "is_moderate", "plus", "terms_of", "times",
 ]  # fmt: skip
 
 Number = Union[int, float]
 SUM = frozenset({"add", "sub", "neg"})
 PRODUCT = frozenset({"mul", "div", "neg"})
-_FAMILIES = {name: tuple(f for f in (SUM, PRODUCT) if name in f) for name in SUM | PRODUCT}
+_PARTS = {name: frozenset().union(*[family for family in (SUM, PRODUCT) if name in family]) for name in SUM | PRODUCT}
 _EXACT = Context(prec=800, traps=[Inexact, InvalidOperation, Overflow])
 MODERATE = 2.0**20
 LOOK_AT_MOST = 24  # nodes, where a question is asked of a part
@@ -68,30 +68,38 @@ def fitted(result: Expr, node: Expr) -> Expr:
 # --- one pass -------------------------------------------------------------------------------------------
 
 
-class Pass:
-    """What both passes need: who uses a node, what was written, degrees, the record."""
+class Survey:
+    """What stands below some roots: the nodes in order, how often each is used, and the parts of larger sums and products.
 
-    def __init__(self, roots: Sequence[Expr], written: Collection[Expr], record: list[Application] | None) -> None:
-        self.order = topological(*roots)
-        self.uses: dict[Expr, int] = dict.fromkeys(self.order, 0)
+    ``order``: the nodes, where they are known.
+    """
+
+    def __init__(self, roots: Sequence[Expr], order: Sequence[Expr] | None = None) -> None:
+        self.roots = list(roots)
+        self.order = topological(*roots) if order is None else order
+        self.uses = uses = dict.fromkeys(self.order, 0)
         for root in roots:
-            self.uses[root] += 1
-        self.inside: set[Expr] = set()  # parts of a larger sum or product
-        uses = self.uses
+            uses[root] += 1
         for node in self.order:
-            for arg in node.args:
-                uses[arg] += 1
+            for a in node.args:
+                uses[a] += 1
+        self.inside: set[Expr] = set()  # what may be taken apart together with the node that uses it
         for node in self.order:
-            for family in _FAMILIES.get(node.op.name, ()):
-                self.inside.update([a for a in node.args if a.op.name in family and self.joins(node, a)])
+            if (parts := _PARTS.get(node.op.name)) is not None:
+                for a in node.args:
+                    if a.op.name in parts and uses[a] == 1 and a.shape == node.shape and a.kind == node.kind:
+                        self.inside.add(a)
+
+
+class Pass:
+    """What goes through all nodes needs: a survey of them, what was written, what became of nodes, degrees, the record."""
+
+    def __init__(self, survey: Survey, written: Collection[Expr], record: list[Application] | None) -> None:
+        self.order, self.uses, self.inside = survey.order, survey.uses, survey.inside
         self.written, self.record = written, record
         self.new: dict[Expr, Expr] = {}
         self.parts: dict[Expr, Expr] = {}  # what the nodes inside have become, and which they were
         self.degrees: dict[Expr, float] = {}
-
-    def joins(self, node: Expr, part: Expr) -> bool:
-        """Whether a part may be taken apart together with the node."""
-        return self.uses[part] == 1 and part.shape == node.shape and part.kind == node.kind
 
     def became(self, node: Expr, new: Expr) -> None:
         self.new[node] = new
