@@ -16,6 +16,7 @@ from symgrad.simplify import islands
 from symgrad.simplify.algebra import has_identities
 from symgrad.simplify.cost import cost
 from symgrad.simplify.identities import identical
+from symgrad.simplify.in_place import changed_in_place
 from symgrad.simplify.islands import simplify_islands
 from symgrad.simplify.polynomials import Sparse, common_factor, may_depend, quotient
 
@@ -126,6 +127,43 @@ def test_dependent() -> None:
     assert may_depend([u, z, 3 * u - z / 2]) and may_depend([x * y, x * (y + 1), x]) and may_depend([u, 3 * x / y])
     assert not may_depend([u, 2 * u, 4 * x / y]) and not may_depend([x, x**2, x * y]) and not may_depend([sin(x), x, cos(x)])
     assert not may_depend([])
+
+
+# --- in place ----------------------------------------------------------------------------------------------
+
+IN_PLACE: list[tuple[Expr, Expr | None]] = [
+    (x * sin(y) / z**3 * cos(y) / x, x * sin(2 * y) / z**3 * 0.5 / x),
+    (x / sinh(y) / z / cosh(y), x / sinh(2 * y) / z / 0.5),
+    (sin(y) / cos(y) * x, None),
+    (6 * (3 * y - 2 * x) * z, (18 * y - 12 * x) * z),
+    ((2 * x - 4 * y) / 4, 0.5 * x - y),
+    (-(3 * (x**2 - 0.5)), 1.5 - 3 * x**2),
+    (-(1 + (2 * x) ** 2) / 2, -0.5 - 2 * x**2),
+    (2 * (x + y), None),
+    (3 * (x - y / 3), 3 * x - y),
+    (3 * (x - y / 7), None),  # three sevenths is no short binary fraction
+    ((2 * x + 3) / 3, None),
+    (2 * (2 * x + y) * (2 * x - y), None),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), IN_PLACE, ids=[str(b) for b, _ in IN_PLACE])
+def test_changed_in_place(before: Expr, after: Expr | None) -> None:
+    assert list(changed_in_place([before])) == ([[after]] if after is not None else [])
+
+
+def test_what_is_used_elsewhere_is_no_part_of_a_product() -> None:
+    part = x * sin(y)
+    assert list(changed_in_place([part, part * cos(y)])) == []
+    bracket = 3 * y - 2 * x
+    assert list(changed_in_place([6 * bracket, exp(bracket)])) == []
+
+
+def test_a_change_in_place_keeps_the_order_of_the_rest() -> None:
+    """Gathered, the factors are in another order, which overflows where this one does not."""
+    e = x / (z * y) * sin(t) * z / (x * x) * cos(t)
+    found = simplify_islands([e])
+    assert sum(n.op.name in ("sin", "cos") for n in topological(*found)) == 1
 
 
 # --- polynomials -------------------------------------------------------------------------------------------
