@@ -15,6 +15,7 @@ import symgrad as sg
 from symgrad.evaluate import evaluate
 from symgrad.expr import Expr
 from symgrad.show.explain import Explanation
+from symgrad.show.wrap import wrapped
 
 w, x, b, t = sg.symbols("w x b t")
 X, T = sg.symbol("X", ("n", 4)), sg.symbol("T", "n")
@@ -152,6 +153,46 @@ def test_long_formulas_are_grouped() -> None:
     assert 2 < len(explanation.steps) < 45
     assert max(map(len, explanation.text(80).split("\n"))) <= 80
     assert max(map(len, explanation.text(40).split("\n"))) <= 60  # a formula without a place to break stays whole
+
+
+def test_a_long_sum_is_one_step_of_its_terms() -> None:
+    shown = lines(sg.explain(sum((sg.sin(x * n) * sg.exp(-x / n) for n in range(1, 8)), start=x), x))
+    assert "  y = x + u2 + u3 + u4 + u5 + u6 + u7 + u8" in shown and "  u4 = sin(x*3)*exp(u1/3)" in shown
+
+
+def test_a_long_definition_is_that_of_the_steps() -> None:
+    y = x
+    for n in range(1, 12):
+        y = sg.sin(y * n) + sg.exp(-y / n)
+    explanation = sg.explain(y, x)
+    assert lines(explanation)[:3] == ["y, differentiated by x", "", "Steps"]
+    assert "<h4>y, differentiated by x</h4><h4>Steps</h4>" in explanation._repr_html_()
+
+
+def test_a_node_without_a_name_is_told_by_its_formula() -> None:
+    h = sg.tanh(w * x)
+    explanation = sg.explain((h - t) ** 2, h)
+    assert lines(explanation)[0] == "y = (tanh(w*x) - t)**2, differentiated by u1 = tanh(w*x)"
+    assert explanation.markdown().startswith(r"## $y$, differentiated by $u_{1} = \tanh(w x)$")
+
+
+def test_where_nothing_passes_is_said_in_every_form() -> None:
+    explanation = sg.explain(sg.floor(x) * x + sg.sign(x), x, x=1.5)
+    assert "  ∂u3/∂x = 0, ∂u1/∂x = 0: no derivative passes there" in lines(explanation)
+    assert r"\frac{\partial u_{1}}{\partial x} &= 0 && \text{no derivative passes there}" in explanation.latex()
+    assert "0, no derivative passes there" in explanation._repr_html_()
+    assert not katex_errors([explanation.latex()])
+
+
+def test_minus_zero_is_zero_to_a_reader() -> None:
+    shown = lines(sg.explain(-x * w, [x, w], x=0.0, w=1.0))
+    assert "        = 0" in shown and "-0" not in "".join(shown)
+
+
+def test_lines_break_between_terms_rather_than_within_them() -> None:
+    assert wrapped("y = sin(x*4)*exp(u1/4) + sin(x*5)*exp(u1/5) + 1", 40) == "y = sin(x*4)*exp(u1/4)\n  + sin(x*5)*exp(u1/5) + 1"
+    assert wrapped("dy/dw = (-t/p + (-(t - 1)/u4))*p*(1 - p)*x", 36) == "dy/dw = (-t/p + (-(t - 1)/u4))\n  *p*(1 - p)*x"
+    assert wrapped("y = (a + b + c + d + e + f)**2 + 1", 29) == "y = (a + b + c + d + e\n  + f)**2 + 1"
 
 
 def test_what_passes_no_derivative_on() -> None:

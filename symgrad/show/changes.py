@@ -64,7 +64,7 @@ def in_names(root: Expr, names: Mapping[Expr, Expr]) -> Expr:
 
 _USES = 120  # of rules, and
 _NODES = 160  # of derivatives: what is replayed
-_LINE = 72  # characters of a line
+_LINE = 120  # characters of a line
 _LINES = 24  # of all derivatives together
 _ROUNDS = 6  # until nothing more changes: what came out of one rule is often changed by an earlier one again
 
@@ -189,6 +189,8 @@ def changes_of(record: Sequence[Application], names: Mapping[Expr, Expr]) -> lis
     """Each change once; of many, an example for each rule."""
     found: dict[tuple[str, str, str], Change] = {}
     for rule, before, after in record:
+        if rule == ORDER:  # of derivatives as wholes
+            continue
         change = _abstract(rule, before, after, names)
         key = rule, change.before, change.after
         if change.before != change.after:
@@ -220,7 +222,8 @@ def _abstract(rule: str, before: Expr, after: Expr, names: Mapping[Expr, Expr]) 
             waiting.extend(reversed(node.args))
         else:
             signs[node] = stand_in(DEEP, node)
-    signs |= {n: stand_in(DEEP, n) for side in (sizes, others) for e in side for n in e.args if n not in side and n not in signs}
+    within = [(side, n) for side in (sizes, others) for e in side if e not in names for n in e.args]
+    signs |= {n: stand_in(DEEP, n) for side, n in within if n not in side and n not in signs}
     left, right = plainly([in_names(before, signs), in_names(after, signs)])
     return Change(rule, _short(left), _short(right), sides=(left, right))
 

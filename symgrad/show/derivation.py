@@ -30,8 +30,11 @@ __all__ = ["Derivation", "Step", "Term", "derive"]
 
 MANY = 24  # steps, from which on they are grouped
 SHORT = 36  # characters of a part that stands inside another step
+TERM, SUM = 10, 360  # the same of a term of a long sum, and of the sum, whose terms are steps
+LONG = 4  # terms of a long sum
 OFF_PATH = 40  # characters of a part without derivative that gets a name
 
+_SUM = frozenset({"add", "sub"})
 _FOLDED = frozenset({"to_real", "nonnegative", "label", "broadcast_to", "reshape"})  # never steps of their own
 
 
@@ -49,7 +52,8 @@ class Term:
 @dataclass
 class Step:
     """One node. ``formula`` in terms of other steps' ``symbol``; ``adjoint`` the symbol of its derivative, ``None`` where none
-    is asked for; ``terms`` what its users send; at a point ``value`` and ``gradient``."""
+    is asked for; ``terms`` what its users send, ``flat`` the steps in its formula that it sends nothing to; at a point ``value`` and
+    ``gradient``."""
 
     node: Expr
     name: str
@@ -57,6 +61,7 @@ class Step:
     formula: Expr
     adjoint: Expr | None
     terms: list[Term] = field(default_factory=list)
+    flat: list[Step] = field(default_factory=list)
     value: Array | None = None
     gradient: Array | None = None
 
@@ -171,6 +176,7 @@ def _chosen(y: Expr, order: Sequence[Expr], active: Collection[Expr], wrt: Seque
     within = {n.args[0] for n in order if n.op.name == "named" and uses[n.args[0]] == 1}
     within |= {a for n in order if is_affine(n) for a in n.args if a.op.name == "contract" and uses[a] == 1}
     grouped = sum(n in active and n.op is not SYMBOL for n in order) > MANY
+    sums, terms = _long_sums(order, uses) if grouped else (set[Expr](), set[Expr]())
     chosen: list[Expr] = []
     length: dict[Expr, int] = {}
     for node in order:
@@ -182,14 +188,28 @@ def _chosen(y: Expr, order: Sequence[Expr], active: Collection[Expr], wrt: Seque
         elif not node.args or node in within or node.op.name in _FOLDED:
             keep = False
         elif node in active:
-            single = uses[node] == 1 and length[node] <= SHORT and node.op.name != "named" and not is_hidden(node) and not is_affine(node)
-            keep = not (grouped and single)
+            single = uses[node] == 1 and node.op.name != "named" and not is_hidden(node) and not is_affine(node)
+            short = length[node] <= (TERM if node in terms else SUM if node in sums else SHORT)
+            keep = not (grouped and single and short)
         else:
             keep = node.op.name == "named" or length[node] > OFF_PATH
         if keep:
             chosen.append(node)
             length[node] = 3
     return chosen
+
+
+def _long_sums(order: Sequence[Expr], uses: Mapping[Expr, int]) -> tuple[set[Expr], set[Expr]]:
+    """Sums inside of larger ones in which they are read, and the terms of long sums."""
+    inside = {a for n in order if n.op.name in _SUM for a in n.args if a.op.name in _SUM and uses[a] == 1 and a.shape == n.shape}
+    count: dict[Expr, int] = {}
+    for node in order:
+        if node.op.name in _SUM:
+            count[node] = sum(count[a] if a in inside else 1 for a in node.args)
+    for node in reversed(order):
+        count.update((a, count[node]) for a in node.args if a in inside)
+    terms = {a for n, k in count.items() if k >= LONG for a in n.args if a not in inside}
+    return {n for n in inside if count[n] >= LONG}, terms
 
 
 # --- the chain rule ------------------------------------------------------------------------------------------
@@ -210,6 +230,8 @@ def _send(user: Step, steps: Mapping[Expr, Step], first: bool) -> None:
         if product is not None and through is not None:
             factor = local if _is_factor(formula, x) else None
             steps[x].terms.append(Term(user, None if factor is None else _plain(factor), _plain(through), _plain(product)))
+        else:
+            user.flat.append(steps[x])
 
 
 def _ones(like: Expr) -> Expr:

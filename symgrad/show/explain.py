@@ -12,7 +12,7 @@ from symgrad.show.changes import Change, legend
 from symgrad.show.derivation import Derivation, Step, derive
 from symgrad.show.explain_html import as_html
 from symgrad.show.explain_latex import as_latex, as_markdown
-from symgrad.show.explain_words import Notation, chain_lines, cost_words, values_of
+from symgrad.show.explain_words import FLAT, Notation, chain_lines, cost_words, flat_lines, is_defined_by_steps, title_words, values_of
 from symgrad.show.formulas import Formulas
 from symgrad.show.point import Point, at
 from symgrad.show.point_table import shown
@@ -134,6 +134,8 @@ class Explanation:
             if equalities:
                 wide = len(equalities[0].head)
                 yield from (f"  {e.head:{wide}} = {e.body}" for e in equalities)
+        if flat := flat_lines(d, _TEXT):
+            yield f"  {', '.join(flat)}: {FLAT}"
         yield from ("", f"Put together: {cost_words(d.before, d.expr)}")
         yield from _indented(d.put_together().text())
         yield from _simplified(d, width)
@@ -174,8 +176,8 @@ def _below(line: str) -> int:
 
 def _heading(d: Derivation, point: Point | None) -> Iterator[str]:
     *parts, last = text(d.expr).split("\n")
-    by = f"differentiated by {', '.join(s.name for s in d.wrt)}"
-    if d.expr.op.name == "symbol":
+    by = f"differentiated by {', '.join(f'{s.name}{title_words(s, _one_line)}' for s in d.wrt)}"
+    if d.expr.op.name == "symbol" or is_defined_by_steps(d, len(parts)):
         yield f"{d.label}, {by}"
     elif parts or d.expr.op.name == "named":
         yield f"{d.label}, {by}, where"

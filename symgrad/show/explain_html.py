@@ -8,7 +8,7 @@ from html import escape
 from symgrad.expr import Expr
 from symgrad.show.changes import Change, legend
 from symgrad.show.derivation import Derivation, Step
-from symgrad.show.explain_words import Notation, chain_lines, cost_words, values_of
+from symgrad.show.explain_words import FLAT, Notation, chain_lines, cost_words, flat_lines, is_defined_by_steps, title_words, values_of
 from symgrad.show.formulas import Formulas
 from symgrad.show.point import Point
 from symgrad.show.point_table import shown
@@ -38,11 +38,12 @@ _STYLE = """
 
 def as_html(d: Derivation, gradients: Formulas, point: Point | None) -> str:
     """Headings and tables; nothing is loaded from elsewhere."""
-    title = f"{_name(d.label)}, differentiated by {', '.join(_name(s.name) for s in d.wrt)}{_where(point)}"
+    by = ", ".join(_name(s.name) + title_words(s, _spelled) for s in d.wrt)
+    title = f"{_name(d.label)}, differentiated by {by}{_where(point)}"
     raw = d.put_together()
     parts = [
         f"<style>{_STYLE}</style>",
-        _section(title, _equations(_definitions(d))),
+        _section(title, _equations(_definitions(d))) or f"<h4>{title}</h4>",
         _section("Steps", map(_step_row, (s for s in d.steps if not s.is_input))),
         _section(f"Chain rule, from {_name(d.label)} back", _chain_rows(d, point)),
         _section(f"Put together {_cost(d.before, d)}", _equations(raw.text().split("\n"))),
@@ -60,7 +61,9 @@ def _where(point: Point | None) -> str:
 
 def _definitions(d: Derivation) -> list[str]:
     *parts, last = text(d.expr).split("\n")
-    return [*parts, last if d.expr.op.name in ("named", "symbol") else f"{d.label} = {last}"]
+    if d.expr.op.name == "symbol" or is_defined_by_steps(d, len(parts)):
+        return []
+    return [*parts, last if d.expr.op.name == "named" else f"{d.label} = {last}"]
 
 
 def _cost(cost: Cost, d: Derivation) -> str:
@@ -120,6 +123,9 @@ def _chain_rows(d: Derivation, point: Point | None) -> Iterator[_Row]:
         for k, line in enumerate(chain_lines(s, d, _HTML, values) if s.adjoint is not None else []):
             first = "" if k else " first"
             yield [(f"head{first}", line.head), (first[1:], "="), ("value" if k > 1 else first[1:], line.body)]
+    for flat in flat_lines(d, _HTML):
+        head, _, body = flat.partition(" = ")
+        yield [("head first", head), ("first", "="), ("first", f"{body}, {FLAT}")]
 
 
 def _equations(lines: Iterable[str]) -> Iterator[_Row]:

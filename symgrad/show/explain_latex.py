@@ -10,7 +10,7 @@ from symgrad import dims
 from symgrad.expr import Array, Expr
 from symgrad.show.changes import SIGNS, Change, legend
 from symgrad.show.derivation import Derivation
-from symgrad.show.explain_words import Notation, chain_lines, cost_words, values_of
+from symgrad.show.explain_words import FLAT, Notation, chain_lines, cost_words, flat_lines, title_words, values_of
 from symgrad.show.formulas import Formulas
 from symgrad.show.latex import latex, tight
 from symgrad.show.latex_words import latex_array, latex_name, latex_number, shape_latex
@@ -38,7 +38,7 @@ def as_latex(d: Derivation, gradients: Formulas, point: Point | None) -> str:
 
 def as_markdown(d: Derivation, gradients: Formulas, point: Point | None) -> str:
     """Headings, formulas between ``$$``, the rules beside the lines that they led to, or as a list."""
-    by = ", ".join(f"${latex_name(s.name)}$" for s in d.wrt)
+    by = ", ".join(f"${latex_name(s.name)}{title_words(s, latex)}$" for s in d.wrt)
     where = "" if point is None else ", at " + ", ".join(f"${latex_name(s.name)} = {_value(point.values[s])}$" for s in point.inputs)
     parts = [
         f"## ${latex_name(d.label)}$, differentiated by {by}{where}",
@@ -146,6 +146,7 @@ def _chain_rows(d: Derivation, point: Point | None) -> Iterator[str]:
         if s.adjoint is not None:
             for line in chain_lines(s, d, _LATEX, values):
                 yield f"{line.head} &= {line.body}" if not line.body.startswith(_BELONGS) else rf"&{line.body}"
+    yield from (rf"{line.replace(' = ', ' &= ')} && \text{{{FLAT}}}" for line in flat_lines(d, _LATEX))
 
 
 def _value(value: Array | None) -> str:

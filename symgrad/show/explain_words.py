@@ -17,7 +17,10 @@ from symgrad.show.point import Point
 from symgrad.show.text import text_layout
 from symgrad.simplify.cost import NAMED_SIZE, Cost
 
-__all__ = ["Line", "Notation", "chain_lines", "cost_words", "values_of"]
+__all__ = ["FLAT", "Line", "Notation", "chain_lines", "cost_words", "flat_lines", "is_defined_by_steps", "title_words", "values_of"]
+
+FLAT = "no derivative passes there"
+TITLE = 40  # characters of a formula beside a name in a heading
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Line:
 
     head: str
     body: str
+
+
+def is_defined_by_steps(derivation: Derivation, parts: int) -> bool:
+    """Whether a definition in several lines would give names of its own to what the steps name: ``parts`` lines in front of the last."""
+    return parts > sum(n.op.name == "named" and n is not derivation.expr for n in topological(derivation.expr))
 
 
 def values_of(derivation: Derivation, point: Point | None) -> dict[Expr, Any]:
@@ -93,6 +101,18 @@ def _in_numbers(term: Term, first: bool, notation: Notation, values: Mapping[Exp
     local = notation.value(factor)
     local = notation.brackets(local) if np.signbit(factor) and (several or not first) else local
     return local if first else f"{notation.value(term.user.gradient)}{notation.times}{local}"
+
+
+def flat_lines(derivation: Derivation, notation: Notation) -> list[str]:
+    """Where the chain ends: partial derivatives that are 0 everywhere."""
+    return [f"{notation.partial(user.name, x.name)} = 0" for user in reversed(derivation.steps) for x in user.flat]
+
+
+def title_words(step: Step, spell: Callable[[Expr], str]) -> str:
+    """What is differentiated by: a name; of a node without one of the user's also what it is."""
+    own = step.is_input or step.node.op.name == "named"
+    written = "" if own else spell(step.formula)
+    return f" = {written}" if 0 < len(written) <= TITLE else ""
 
 
 def cost_words(cost: Cost, expr: Expr) -> str:

@@ -39,10 +39,15 @@ def shown(value: Array | None, brief: bool = False) -> str:
     if value is None:
         return ""
     if value.ndim == 0:
-        return str(value.item()) if value.dtype.kind in "bi" else f"{value.item():.6g}"
+        return str(value.item()) if value.dtype.kind in "bi" else _six(value.item())
     if value.size <= ELEMENTS:
-        return np.array2string(value, formatter={"float_kind": lambda v: f"{v:.6g}"}).replace("\n", "")
+        return np.array2string(value, formatter={"float_kind": lambda v: f"{v + 0.0:.6g}"}).replace("\n", "")
     return f"array {dims.format_shape(value.shape)}" if brief else _told(value)
+
+
+def _six(value: float) -> str:
+    """Six digits; -0 is 0 to a reader."""
+    return f"{value + 0.0:.6g}"
 
 
 def _told(value: Array) -> str:

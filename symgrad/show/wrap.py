@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["coloured", "shortened", "terminal_width", "wrapped"]
 
-_BREAKS = re.compile(r" (?=[+\-] )| (?=[←→·@*/] )|(?<=[,:]) ")  # before a sign, after a comma
+_BREAKS = re.compile(r" (?=[+\-] )| (?=[←→·@*/] )|(?<=[,:]) |(?<=\))(?=[*/](?!\*))")  # before a sign, after a comma, behind a bracket
 _LEAST = 20  # characters that a line has at least
 
 
@@ -51,14 +51,19 @@ def wrapped(line: str, width: int | None, indent: int | None = None) -> str:
 
 
 def _outermost(line: str, places: list[int]) -> int:
-    """The last place of those that are within the fewest brackets; never so early that most of the line stays empty."""
+    """The last place of those that are within the fewest brackets, before a sign rather than within a product; never so early that
+    most of the line stays empty."""
     depth, depths = 0, []
     for c in line[: places[-1] + 1]:
         depth += (c in "([{") - (c in ")]}")
         depths.append(depth)
     late = [p for p in places if p >= places[-1] // 2]
-    shallow = min(depths[p] for p in late)
-    return max(p for p in late if depths[p] == shallow)
+    return min(late, key=lambda p: (depths[p] if line[p] == " " else depths[p - 1], _within(line[p : p + 2]), -p))
+
+
+def _within(place: str) -> int:
+    """How much belongs together what is parted before or behind a place: 0 at a sign, 2 between factors."""
+    return 2 if place[0] in "*/" else 1 if place[1] in "·@*/" else 0
 
 
 _COLOURS = (
