@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from html import escape
 
 from symgrad.show.graph import COMMON, Box, Graph
@@ -36,31 +37,58 @@ def dot(graph: Graph, theme: Theme, direction: str) -> str:
             lines += [f"  {_node(box, theme)}" for box in boxes]
     readers = Counter(operand.id for box in graph.boxes for operand in box.operands)
     for box in graph.boxes:
-        for place, operand in enumerate(box.operands, 1):
+        for operand in box.operands:
             common = not operand.operands and readers[operand.id] > COMMON
-            lines.append(f"  {operand.id} -> {box.id}{_arrow(operand, box, theme, common, place if box.is_ordered else 0)}")
+            lines.append(f"  {_arrow(operand, box, theme, common)}")
+    lines += [f"  {upper} -> {lower} [style=invis, weight=0]" for upper, lower in _stacked(graph)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _arrow(tail: Box, head: Box, theme: Theme, common: bool, place: int) -> str:
-    """``place``: the operand's, where the formula does not tell it, or 0.
-
-    ``common``: from an input that many read; such arrows stand back, the formulas name it.
-    """
-    attributes = [f'color="{theme.fills["gradient"][1]}"'] if head.kind == "gradient" else []
+def _arrow(tail: Box, head: Box, theme: Theme, common: bool) -> str:
+    """``common``: from an input that many read; such arrows stand back, the formulas name it."""
+    if head.kind == "gradient":
+        return _arrow_back(tail, head, theme, common)
+    attributes = []
     if common:
-        attributes = [f'color="{theme.faint}"', "penwidth=0.8", "arrowsize=0.5", "weight=0"]
-    elif head.kind == "gradient" and head.layer:  # what the backward sweep reads of the forward one stands where it is used
-        attributes.append(f"weight={4 if tail.kind == 'gradient' and tail.operands else 0}")
+        attributes = _faint(theme)
     elif tail.operands and not tail.layer:
         attributes.append("weight=4")  # what is computed goes straight on
-    if head.layer and head.kind != "gradient" and tail.layer != head.layer:
+    if head.layer and tail.layer != head.layer:
         attributes.append("minlen=2")  # so that a layer's parameters stand behind the layer before: the groups stay in one line
         if tail.layer:
             attributes.append("weight=20")
-    if place:
-        attributes.append(f'headlabel="{place}", labeldistance=1.6, labelangle=30, fontsize=10, fontcolor="{theme.muted}"')
-    return f" [{', '.join(attributes)}]" if attributes else ""
+    return f"{tail.id} -> {head.id}{_listed(attributes)}"
+
+
+def _arrow_back(tail: Box, head: Box, theme: Theme, common: bool) -> str:
+    """The backward sweep goes back, so that gradients stand beside what they are of: its arrows are turned around for Graphviz."""
+    attributes = _faint(theme) if common else [f'color="{theme.fills["gradient"][1]}"']
+    if tail.kind == "gradient":
+        return f"{head.id} -> {tail.id}{_listed([*attributes, 'dir=back', 'weight=4'])}"
+    return f"{tail.id} -> {head.id}{_listed([*attributes, 'minlen=0' if tail.operands else 'constraint=false'])}"
+
+
+def _faint(theme: Theme) -> list[str]:
+    return [f'color="{theme.faint}"', "penwidth=0.8", "arrowsize=0.5", "weight=0"]
+
+
+def _listed(attributes: Iterable[str]) -> str:
+    return f" [{listed}]" if (listed := ", ".join(attributes)) else ""
+
+
+def _stacked(graph: Graph) -> list[tuple[str, str]]:
+    """Which boxes of the backward sweep's layers stand in front of which: a layer's last ones in front of the next one's first."""
+    last: dict[str, list[str]] = {}
+    first: dict[str, list[str]] = {}
+    read = {o.id for box in graph.boxes for o in box.operands if o.layer == box.layer}
+    for box in graph.boxes:
+        if box.kind == "gradient" and box.layer:
+            if not any(o.layer == box.layer for o in box.operands):
+                first.setdefault(box.layer, []).append(box.id)
+            if box.id not in read:
+                last.setdefault(box.layer, []).append(box.id)
+    pairs = {(o.layer, box.layer): None for box in graph.boxes if box.layer in first for o in box.operands if o.layer in last}
+    return [(lower, upper) for above, below in pairs if above != below for lower in first[below] for upper in last[above]]
 
 
 def _node(box: Box, theme: Theme) -> str:

@@ -28,7 +28,7 @@ PICTURES = ("svg", "png", "pdf")
 DIRECTIONS = ("LR", "TB", "RL", "BT")
 _one_at_a_time = threading.Lock()
 SHRINK = 0.6  # of a picture's width, at least, in a notebook
-DEEP = 10  # boxes on the longest path, from which on the graph goes from top to bottom
+LONG = 1000  # points: a graph that would be longer from left to right goes from top to bottom, if it is narrower than long
 
 
 def draw(
@@ -39,7 +39,7 @@ def draw(
     ``expr``: an expression; a point of one (:func:`sg.at`), which puts its value and gradient into every box; several expressions, in a
     list or a dict with their names; or a compiled ``Function``. ``wrt``: draws the gradient's graph, too: a symbol, a name, any
     intermediate node, a list of them, or ``True`` for all real symbols; ``simplify=False`` draws the bare chain rule.
-    ``theme``: "light" or "dark". ``direction``: "LR", "TB", "RL" or "BT"; by default from left to right, deep graphs from top to bottom.
+    ``theme``: "light" or "dark". ``direction``: "LR", "TB", "RL" or "BT"; by default from left to right, long graphs from top to bottom.
     ``limit``: operations that have a box of their own; in larger graphs they are folded together, and counted (``None``: never).
     Raises ``ValueError`` for an unknown theme or direction, ``ShapeError`` for the gradient of what is no scalar.
 
@@ -132,7 +132,8 @@ class Drawing:
 
     def __init__(self, graph: Graph, theme: str = "light", direction: str | None = None) -> None:
         self.graph, self.theme = graph, theme
-        self.direction = direction or ("TB" if graph.depth() > DEEP else "LR")
+        length, across = graph.extent()
+        self.direction = direction or ("TB" if length > max(LONG, across) else "LR")
 
     def dot(self) -> str:
         """The graph in Graphviz's language."""

@@ -12,35 +12,21 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from symgrad import dims
 from symgrad.expr import Array, Expr, topological
-from symgrad.show.labels import labels
+from symgrad.show import boxes as says
 from symgrad.show.layers import layers, layers_backward
-from symgrad.show.layout import Script, contraction, seen
+from symgrad.show.layout import Script, seen
 from symgrad.show.text import text_layout
-from symgrad.show.unicode import pretty
 from symgrad.simplify.cost import elements, node_cost
 
 __all__ = ["Box", "Graph", "build"]
 
-PART = 24  # characters of an operand that are written out in the formula of its user
-WHOLE = 40  # characters of a formula in a box
+LETTER, GAP = 7, 28  # points: the width of a letter, between two boxes
 COMMON = 8  # readers of an input
-TOOLTIP = 300
-FORMULA = 12  # operations of arithmetic that are read as one formula
+FORMULA = (6, 12)  # operations of arithmetic that are read as one formula: as a rule, at most
 ARITHMETIC = 5  # the cost of an operation that is part of a formula rather than a step of its own
 INPUTS = 12  # inputs that only an elided part reads and that are drawn nevertheless
-
-_BADGES = {
-    "add": "+", "sub": "−", "neg": "−", "mul": "×", "div": "÷", "pow": "^", "square": "²", "sqrt": "√", "sum": "Σ", "prod": "∏",
-    "transpose": "ᵀ", "less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥", "equal": "=", "not_equal": "≠",
-    "logical_and": "and", "logical_or": "or", "logical_not": "not", "slice": "[ ]", "gather": "[ ]",
-}  # fmt: skip
-
-
-_ORDERED = frozenset({"sub", "div", "pow", "contract", "less", "less_equal", "greater", "greater_equal", "atan2"})
 
 
 @dataclass(eq=False)
@@ -48,7 +34,7 @@ class Box:
     """``kind``: "input", "parameter", "constant", "operation", "gradient" or "elided". ``badge``: the operation's sign, ``label``: its
     formula, ``shape``: for tensors, ``cells``: ("data", "2") and the like, ``outputs``: what it is as a result (``dL/dw``), ``layer``:
     the group that it is drawn in, ``tooltip``: the formula, longer, ``operations``: how many are folded into it, ``operands``: what it
-    reads, twice where it reads it twice, ``is_ordered``: which of them is the first cannot be told from the formula."""
+    reads, twice where it reads it twice."""
 
     id: str
     kind: str
@@ -60,8 +46,13 @@ class Box:
     layer: str = ""
     tooltip: str = ""
     operations: int = 1
-    is_ordered: bool = False
     operands: list[Box] = field(default_factory=list)
+
+    def width(self) -> int:
+        """In points, roughly."""
+        heading = [part for part in (", ".join(self.outputs), self.badge, self.label) if part]
+        cells = [f"{name} {value}" for name, value in self.cells]
+        return max(LETTER * len("".join(row)) + 2 * LETTER * len(row) for row in (heading, cells))
 
 
 @dataclass
@@ -75,12 +66,23 @@ class Graph:
     def edges(self) -> int:
         return sum(len(box.operands) for box in self.boxes)
 
-    def depth(self) -> int:
-        """Boxes on the longest path."""
-        level: dict[int, int] = {}
+    def extent(self) -> tuple[int, int]:
+        """From the first boxes to the last ones if drawn from left to right, and across if drawn from top to bottom: points, roughly.
+
+        Gradients go back beside what they are of.
+        """
+        place: dict[int, int] = {}
+        widest: Counter[tuple[bool, int]] = Counter()
+        across: Counter[tuple[bool, int]] = Counter()
         for box in self.boxes:
-            level[id(box)] = 1 + max((level[id(o)] for o in box.operands), default=0)
-        return max(level.values(), default=0)
+            back = box.kind == "gradient"
+            place[id(box)] = 1 + max((place[id(o)] for o in box.operands if (o.kind == "gradient") == back), default=0)
+            rank = back, place[id(box)]
+            widest[rank] = max(widest[rank], box.width() + GAP)
+            across[rank] += box.width() + GAP
+        sides = (False, True)
+        return (max(sum(w for rank, w in widest.items() if rank[0] == side) for side in sides),
+                sum(max((w for rank, w in across.items() if rank[0] == side), default=0) for side in sides))
 
 
 def build(
@@ -93,25 +95,28 @@ def build(
     order = topological(*roots)
     forward = set(topological(*[e for _, e in results]))
     view = _View(order, roots)
-    script = Script(roots, text_layout)
-    named = {e: script.names[e] for e in script.definitions if e.op.name != "named"}
-    hosts, size = _folded(view, limit, named)
+    shared = {e for e in Script(roots, text_layout).definitions if e.op.name != "named" and len(view.users[view.face(e)]) > 1}
+    hosts, size = _folded(view, limit, shared)
     shown, hidden = _nearest(view, hosts, limit)
-    formulas = _formulas(order, named, {n for n in view.faces if hosts[n] is not n})
-    complete = _formulas(order, named, view.faces, TOOLTIP)
     groups = layers(order)
-    backward = layers_backward(order, groups, forward, {e: w for (_, e), w in zip(derivatives, wrt)})
+    targets = {e: w for (_, e), w in zip(derivatives, wrt)}
+    backward = layers_backward(order, groups, forward, targets)
+    operands = {n: [o for o in view.operands[n] if hosts[o] is o and o not in hidden] for n in view.faces if hosts[n] not in hidden}
+    heads = {w.name: e for e, w in targets.items() if w.op.name == "symbol"}
+    compound = {n for n in shown if size[n] > 1}
+    named = says.names(order, operands, shared - hidden, compound, groups, heads)
+    formulas = says.formulas(order, named, set(shown))
+    tooltips = says.tooltip(order, {n: name for n, name in named.items() if n in shared})
     boxes: dict[Expr, Box] = {}
     for k, node in enumerate(shown, 1):
         below = view.below(node)
-        badge = _badge(below) if size[node] <= 1 else f"{size[node]} ops"
-        box = boxes[node] = Box(f"n{k}", _kind(node, node in forward, node in groups), badge, _label(node, below, formulas, named))
+        badge = says.badge(view.sign(below)) if size[node] <= 1 else f"{size[node]} ops"
+        box = boxes[node] = Box(f"n{k}", says.kind(node, node in forward, node in groups), badge, says.label(node, below, formulas, named))
         box.operations = size[node]
         box.shape = dims.format_shape(node.shape) if node.shape else ""
-        box.cells = tuple((name, _number(at[node])) for name, at in (("data", values), ("grad", gradients)) if node in at)
+        box.cells = tuple((name, says.number(at[node])) for name, at in (("data", values), ("grad", gradients)) if node in at)
         box.layer = groups.get(below, groups.get(node, "")) if node in forward else backward.get(node, "")
-        box.tooltip = _shortened(pretty(complete[below]), TOOLTIP)
-        box.is_ordered = below.op.name in _ORDERED and len(set(below.args)) == 2 and formulas[below].count("…") > 1
+        box.tooltip = tooltips[below]
     for name, e in (*results, *derivatives):
         if name and (node := hosts[view.face(e)]) in boxes:
             boxes[node].outputs.append(name)
@@ -128,16 +133,22 @@ class _View:
             for a in node.args:
                 users[seen(a)] = users.get(seen(a), 0) + 1
         kept = {seen(r) for r in roots}
+        alone = {x for x in users if users[x] == 1 and x.args and x.op.name != "named" and x not in kept}
         for node in order:
             x = seen(node.args[0]) if node.op.name == "named" else None
-            if x is not None and users[x] == 1 and x.args and x.op.name != "named" and x not in kept:
+            if x in alone:
                 self._faces[x] = node
+        self._through = {x for n in order if n.op.name == "reshape" and (x := seen(n.args[0])) in alone and _is_read_through(n, x)}
         numbers = _numbers(order)
-        boxed = [n for n in order if seen(n) is n and (n not in numbers or n in kept)]
+        boxed = [n for n in order if seen(n) is n and (n not in numbers or n in kept) and n not in self._through]
         self.faces = {self._faces.get(n, n): None for n in boxed}  # operands first
         self._faces.update({n: self._faces.get(seen(n), seen(n)) for n in order if seen(n) is not n})
         self._below = {face: x for x, face in self._faces.items() if face.op.name == "named" and seen(face.args[0]) is x}
         self.operands = {node: self._operands(node) for node in self.faces}  # the boxes that a box reads, once for each time
+        self.users: dict[Expr, set[Expr]] = {node: set() for node in self.faces}
+        for node in self.faces:
+            for o in self.operands[node]:
+                self.users[o].add(node)
 
     def face(self, node: Expr) -> Expr:
         """The node whose box shows this one."""
@@ -147,8 +158,18 @@ class _View:
         """The operation that a box shows: what a named node names, where both are one box."""
         return self._below.get(node, node)
 
+    def sign(self, node: Expr) -> Expr:
+        """The operation that its sign stands for: a slice, where a number in an index drops an axis besides."""
+        return seen(node.args[0]) if node.args and seen(node.args[0]) in self._through else node
+
     def _operands(self, node: Expr) -> list[Expr]:
-        return [face for a in self.below(node).args if (face := self.face(seen(a))) in self.faces]
+        return [face for a in self.sign(self.below(node)).args if (face := self.face(seen(a))) in self.faces]
+
+
+def _is_read_through(node: Expr, operand: Expr) -> bool:
+    """Whether the formula of a node has the operand's own operands in it (``x[0]``) rather than the operand."""
+    _, pieces = text_layout(node)
+    return all(isinstance(p, str) or (isinstance(p, tuple) and seen(p[0]) is not operand) for p in pieces)
 
 
 def _numbers(order: Sequence[Expr]) -> set[Expr]:
@@ -169,14 +190,10 @@ def _folded(view: _View, limit: int | None, named: Collection[Expr]) -> tuple[di
 
     Arithmetic goes first, into the function of its result; what formulas call by a name stays.
     """
-    users: dict[Expr, set[Expr]] = {}
-    for node in view.faces:
-        for o in view.operands[node]:
-            users.setdefault(o, set()).add(node)
-    single = {n: next(iter(users[n])) for n in view.faces if len(users.get(n, ())) == 1 and n.args and n not in named}
+    single = {n: next(iter(users)) for n, users in view.users.items() if len(users) == 1 and n.args and n not in named}
     foldable = {n: user for n, user in single.items() if n.op.family in ("elementwise", "movement")}
     arithmetic = {n: user for n, user in foldable.items() if node_cost(n) <= ARITHMETIC * elements(n.shape)}
-    steps = [({}, 1), (arithmetic, FORMULA), *((foldable, 2**k) for k in range(3, len(view.faces).bit_length() + 1))]
+    steps = [({}, 1), *((arithmetic, most) for most in FORMULA), *((foldable, 2**k) for k in range(3, len(view.faces).bit_length() + 1))]
     for some, most in steps:
         hosts, size = _fold(view, some, most)
         if limit is None or sum(hosts[n] is n for n in hosts if n.args) <= limit:
@@ -241,80 +258,3 @@ def _without_common(boxes: Sequence[Box]) -> None:
         box.cells += (("read by", f"{count} boxes"),)
     for box in boxes:
         box.operands = [o for o in box.operands if o not in common]
-
-
-# --- what a box says -----------------------------------------------------------------------------------
-
-
-def _formulas(order: Sequence[Expr], named: Mapping[Expr, str], folded: Collection[Expr], whole: int = WHOLE) -> dict[Expr, str]:
-    """Each node's formula; ``whole``: characters of a part that is ``folded`` into its user.
-
-    ``named``: the names that the printed formulas give to shared parts.
-    """
-
-    def stand_in(node: Expr, written: str) -> str | None:
-        if node in named:
-            return named[node]
-        longest = whole if node in folded else PART
-        return "…" if len(written) > longest and node.args else None
-
-    return labels(order, stand_in)
-
-
-def _label(node: Expr, below: Expr, formulas: Mapping[Expr, str], named: Mapping[Expr, str]) -> str:
-    formula = formulas[below]
-    if node.op.name == "named":
-        name = node.name
-        formula = formula if below is not node else formula.partition(" = ")[2]
-    else:
-        name = named.get(node, "")
-    if not formula.strip("… +-*/@"):  # nothing but the sign, which stands beside
-        formula = ""
-    written = _shortened(pretty(formula), WHOLE)
-    name = _shortened(pretty(name), WHOLE)
-    return f"{name} = {written}" if name and written else name or written
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-def _kind(node: Expr, forward: bool, in_layer: bool) -> str:
-    if node.op.name == "symbol":
-        return "parameter" if in_layer or node.params.get("tag") else "input"
-    if not node.args:
-        return "constant"
-    return "operation" if forward else "gradient"
-
-
-def _badge(node: Expr) -> str:
-    if not node.args:
-        return ""
-    if node.op.name == "contract":
-        return {"matmul": "@", "outer": "⊗", "sum": "Σ ×", "einsum": "einsum"}[contraction(node).style]
-    return "named" if node.op.name == "named" else _BADGES.get(node.op.name, node.op.name)
-
-
-def _number(value: Array) -> str:
-    """A value in a box: four digits, up to six where it would look like a whole number that it is not.
-
-    Of an array up to three numbers, of more the smallest and the largest.
-    """
-    if value.size <= 3:
-        numbers = ", ".join(_digits(v) for v in value.ravel().tolist())
-        return f"[{numbers}]" if value.ndim else numbers
-    if value.dtype.kind == "b":
-        return f"{np.count_nonzero(value)} of {value.size} true"
-    low, high = value.min(), value.max()
-    return _digits(low.item()) if low == high else f"{_digits(low.item())} … {_digits(high.item())}"
-
-
-def _digits(value: float) -> str:
-    if isinstance(value, (bool, int)):
-        return str(value)
-    shown = (f"{value + 0.0:.{digits}g}" for digits in (4, 5, 6))
-    return next((s for s in shown if not _looks_whole(s) or float(s) == value), f"{value + 0.0:.6g}").replace("-", "−")
-
-
-def _looks_whole(shown: str) -> bool:
-    return shown.lstrip("-").isdecimal() and len(shown) < 4

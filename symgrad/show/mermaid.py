@@ -17,14 +17,14 @@ def mermaid(graph: Graph, theme: Theme, direction: str) -> str:
     for k, (name, boxes) in enumerate(groups.items()):
         nodes = [f"  {box.id}{_node(box)}:::{box.kind}" for box in boxes]
         lines += [f'  subgraph layer{k}["{_text(name)}"]', *(f"  {line}" for line in nodes), "  end"] if name else nodes
-    arrows = [(operand.id, box, place) for box in graph.boxes for place, operand in enumerate(box.operands, 1)]
-    lines += [f"  {tail} -->{f'|{place}|' if head.is_ordered else ''} {head.id}" for tail, head, place in arrows]
+    arrows = [(operand, box) for box in graph.boxes for operand in box.operands]
+    lines += [f"  {tail.id} --> {head.id}" for tail, head in arrows]
     for kind in dict.fromkeys(box.kind for box in graph.boxes):
         fill, border = theme.fills[kind]
         lines.append(f"  classDef {kind} fill:{fill},stroke:{border},color:{theme.ink}")
     fill, border = theme.layer
     lines += [f"  style layer{k} fill:{fill},stroke:{border},color:{theme.muted}" for k, name in enumerate(groups) if name]
-    backward = [str(k) for k, (_, head, _) in enumerate(arrows) if head.kind == "gradient"]
+    backward = [str(k) for k, (_, head) in enumerate(arrows) if head.kind == "gradient"]
     if backward:
         lines.append(f"  linkStyle {','.join(backward)} stroke:{theme.fills['gradient'][1]}")
     return "\n".join(lines) + "\n"

@@ -38,7 +38,19 @@ def _token(found: re.Match[str]) -> str:
         return found["name"] + "(" if found["call"] else ".".join(map(_name, found["name"].split(".")))
     if found["power"] or found["negative"]:
         return (found["power"] or found["negative"]).translate(_ABOVE)
-    return found["number"].replace("e-", "e−") if found["number"] else _SIGNS[found["sign"]]
+    if found["number"]:
+        return _number(found["number"], found.string[found.end() :].startswith("**"))
+    return _SIGNS[found["sign"]]
+
+
+def _number(number: str, is_base: bool) -> str:
+    """``1000000000`` → ``10⁹``, where no power follows."""
+    zeros = re.fullmatch(r"([1-9]\d?)(0{6,})", number)
+    if zeros is None or is_base:
+        return number.replace("e-", "e−")
+    power = f"10{str(len(zeros[2]) + len(zeros[1]) - 1).translate(_ABOVE)}"
+    head = ".".join(zeros[1]) if len(zeros[1]) > 1 and zeros[1][1] != "0" else zeros[1][0]
+    return power if head == "1" else f"{head}·{power}"
 
 
 def _name(name: str) -> str:
