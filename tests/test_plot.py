@@ -11,6 +11,7 @@ import pytest
 
 import symgrad as sg
 from symgrad.show.sampling import sample, window
+from symgrad.show.themes import DARK
 
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
 
@@ -130,6 +131,10 @@ def test_poles_have_gaps_and_are_cut_off() -> None:
     assert sample(lambda t: 1 / np.sqrt(np.abs(t)), -5, 5).cut == (False, True)
 
 
+def test_a_logarithm_is_shown_as_far_as_it_can_be_seen() -> None:
+    assert -7 < sample(np.log, -5, 5).low < -4
+
+
 def test_what_is_steep_or_narrow_is_not_cut_off() -> None:
     for function, top in ((np.exp, np.exp(5)), (lambda t: np.exp(-4000 * (t - 0.1234) ** 2), 1.0), (lambda t: t**10, 5.0**10)):
         curve = sample(function, -5, 5)
@@ -166,6 +171,71 @@ def test_nothing_finite_and_constants() -> None:
     assert window([sample(lambda t: 0 * t, 0, 1)]) == (-0.5, 0.5)
 
 
+def test_no_oscillation_is_in_step_with_the_points() -> None:
+    for periods in (1, 40, 80, 200, 400, 401):
+        curve = sample(lambda t, k=periods: np.sin(2 * np.pi * k * t), 0, 1)
+        assert curve.low == pytest.approx(-1, abs=0.02) and curve.high == pytest.approx(1, abs=0.02)
+
+
+def test_a_derivative_is_looked_at_where_its_curve_bends() -> None:
+    narrow = sg.exp(-(((x - 1) / 1e-3) ** 2))
+    low, high = sg.plot(narrow).axes[1].get_ylim()
+    assert low < -800 and high > 800  # at most sqrt(2/e)/1e-3 = 858
+
+
+def test_a_derivatives_poles_at_the_ends_of_the_domain() -> None:
+    (ax,) = sg.plot(sg.asin(x), x, (-1, 1)).axes
+    assert ax.get_ylim()[1] < 4
+
+
+def test_dense_curves_have_thin_lines() -> None:
+    drawn = [sg.plot(sg.sin(k * x), derivative=False).axes[0].get_lines() for k in (3, 300)]
+    assert [line.get_linewidth() for some in drawn for line in some if line.get_label().startswith("sin")] == [2.0, 0.7]
+
+
+def test_a_derivative_of_another_magnitude_has_an_axis_of_its_own() -> None:
+    for e in (sg.sin(200 * x), sg.sigmoid(500 * x), 1e-9 * sg.cosh(x / 1000), x**7, 1e9 + sg.tanh(x)):
+        left, right = sg.plot(e, x, (-50, 50)).axes
+        assert len(right.get_lines()) == 1 and right.get_ylabel() == "f′  →"
+        assert [t.get_text()[:2] for t in left.get_legend().get_texts()] == ["f ", "f′"]
+        for ax in (left, right):
+            (line,) = [ln for ln in ax.get_lines() if not ln.get_label().startswith("_")]
+            low, high = ax.get_ylim()
+            assert np.nanmax(line.get_ydata()) - np.nanmin(line.get_ydata()) > 0.3 * (high - low)
+    assert len(sg.plot(sg.sin(3 * x)).axes) == len(sg.plot(sg.floor(x)).axes) == len(sg.plot(2 * x).axes) == 1
+    assert len(sg.plot([sg.exp(x), sg.sin(x)]).axes) == 1  # what is to be compared has one scale
+
+
+def test_zero_is_at_one_height_on_both_axes() -> None:
+    left, right = sg.plot(sg.exp(-(1000 * x**2)), x).axes
+    shares = [-low / (high - low) for low, high in (left.get_ylim(), right.get_ylim())]
+    assert shares[0] == pytest.approx(shares[1])
+
+
+def test_both_sides_of_a_derivative_with_poles_are_shown() -> None:
+    low, high = sg.plot(sg.sqrt(1 - x**2), x, (-2, 2)).axes[0].get_ylim()
+    assert -0.5 < low < -0.2 and 1.2 < high < 1.5
+
+
+def test_given_numbers_stand_below() -> None:
+    assert sg.plot(a * sg.sin(x * y), x, (0, 1), a=2, y=-1e-7).axes[0].get_xlabel() == "x   (a = 2, y = −1e−7)"
+    assert sg.plot(x * sg.sum(sg.symbol("v", 2)), x, v=[1.0, 2.0]).axes[0].get_xlabel() == "x"
+    assert sg.plot(a * x * y, [x, y], a=2).axes[0].get_xlabel() == "x   (a = 2)"
+
+
+def test_large_numbers_at_the_axes_are_powers_in_the_colour_of_the_theme() -> None:
+    picture = sg.plot(1e9 * x, theme="dark", derivative=False)
+    picture.figure.draw_without_rendering()
+    offset = picture.axes[0].yaxis.get_offset_text()
+    assert "10^" in offset.get_text() and offset.get_color() == DARK.ink
+
+
+def test_names_of_curves_of_gradients_and_functions_with_parameters() -> None:
+    assert list(lines(sg.plot(sg.compile(x**3).formulas, derivative=False))) == ["dL/dx = 3·x²"]
+    assert next(iter(lines(sg.plot(sg.leaky_relu)))) == "leaky_relu(x, slope=0.01)"
+    assert list(lines(sg.plot(2 * x + 1)))[1] == "f′ = 2"
+
+
 def test_a_derivatives_pole_does_not_squash_the_curve() -> None:
     low, high = sg.plot(sg.tan(x), x, (-5, 5)).axes[0].get_ylim()
     assert -30 < low and high < 30
@@ -197,6 +267,12 @@ def test_every_way_to_write_the_variables() -> None:
         ax = sg.plot(x * y, *variables).axes[0]
         assert ax.get_xlim() == (-1, 2) and ax.get_ylim() == (0, 1)
     assert sg.plot(x * y).axes[0].get_xlim() == (-5, 5)
+    for variables in (([x, y], [(-1, 2), (0, 1)]), ({x: (-1, 2), "y": (0, 1)},), ((-1, 2), (0, 1)), ([x, y], (-1, 2), (0, 1))):
+        ax = sg.plot(x * y, *variables).axes[0]
+        assert ax.get_xlim() == (-1, 2) and ax.get_ylim() == (0, 1)
+    ax = sg.plot(x * y, [y, x], (-3, 3)).axes[0]
+    assert ax.get_xlabel() == "y" and ax.get_xlim() == ax.get_ylim() == (-3, 3)
+    assert sg.plot(a * x, (0, 2), a=3).axes[0].get_xlim() == (0, 2)
 
 
 def test_no_arrows_where_there_is_no_value() -> None:
@@ -210,6 +286,8 @@ def test_planes_of_all_kinds() -> None:
     sg.plot(1 / (x**2 + y**2), x, y)  # a pole
     sg.plot(x * y * 1e-3, (x, (0, 100)), (y, (0, 1)))  # sides of different lengths
     sg.plot(sg.where(x > 0, y, 0.0), x, y)
+    heights = sg.plot((1 - x) ** 2 + 100 * (y - x**2) ** 2, x, (-2, 2), y, (-1, 3)).axes[1].get_yticklabels()
+    assert len(heights) >= 6 and all(len(t.get_text().strip("0").replace(".", "")) <= 3 for t in heights)
     assert [t.get_text() for t in sg.plot(sg.sqrt(-1 - x**2 - y**2), x, y).axes[0].texts] == ["no finite value in this range"]
 
 
@@ -224,7 +302,7 @@ def test_files_and_notebooks(tmp_path: Path, theme: str) -> None:
         assert (tmp_path / name).read_bytes().startswith(head)
     ET.parse(tmp_path / "p.svg")
     data, size = picture._repr_png_()
-    assert data.startswith(b"\x89PNG") and size == {"width": 480, "height": 300}
+    assert data.startswith(b"\x89PNG") and size == {"width": 666, "height": 416}
     assert repr(picture) == "Picture(6.4 x 4 inches, 1 axes): .save('picture.png') writes it"
     assert picture.axes[0].get_title(loc="left") == "A sine"
 
@@ -245,12 +323,24 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wrong, kind, message", [
     (lambda: sg.plot(a * x * y), TypeError, "which variable.*a, x, y"),
-    (lambda: sg.plot(sg.constant(2)), TypeError, "which variable.*none"),
+    (lambda: sg.plot(sg.constant(2)), TypeError, "which variable.*no symbols"),
+    (lambda: sg.plot(sg.symbol("v", 3).sum()), TypeError, r"Without a value are v \(3,\): name one or two that are numbers"),
     (lambda: sg.plot(a * x, x), TypeError, "no value for a"),
     (lambda: sg.plot(a * x, x, b=1), TypeError, "'b' is not a symbol of the expression; its symbols are a, x"),
     (lambda: sg.plot(x, x, values={"x": 1}), TypeError, "x is drawn over a range and has a value, too"),
-    (lambda: sg.plot(x, (1, 2)), TypeError, "neither a variable nor the range"),
-    (lambda: sg.plot(x, x, (1, 2), (3, 4)), TypeError, "neither a variable nor the range"),
+    (lambda: sg.plot(x, 3), TypeError, "3 is neither a variable nor the range"),
+    (lambda: sg.plot(x, x, -1, 1), TypeError, r"-1 is neither a variable nor the range of one; write sg.plot\(expr, x, \(-5, 5\)\)"),
+    (lambda: sg.plot(x, x, (1, 2), (3, 4)), TypeError, "2 ranges for x"),
+    (lambda: sg.plot(x * y, [x, y], [(1, 2), (3, 4), (5, 6)]), TypeError, "3 ranges for x, y"),
+    (lambda: sg.plot(x, x, np.linspace(0, 1)), TypeError, r"two numbers, as in \(-5, 5\), not an array of shape \(50,\)$"),
+    (lambda: sg.plot(sg.tanh, sg.gelu), TypeError, "the function gelu is neither"),
+    (lambda: sg.plot(x**2, x=(-3, 3)), TypeError, r"x is a number, \(-3, 3\) is none; a range stands behind its variable"),
+    (lambda: sg.plot(x**2, y), TypeError, "y does not occur in the expression; its symbols are x"),
+    (lambda: sg.plot(x, tangent_at="3a"), TypeError, "tangent_at is a number or several, not '3a'"),
+    (lambda: sg.plot(x, x, (0, 1), tangent_at=9), ValueError, "no tangent to see at x = 9: what is drawn goes from 0 to 1"),
+    (lambda: sg.plot(x, ax=3), TypeError, "ax is one of matplotlib's axes.*not 3"),
+    (lambda: sg.plot(x, values=[1]), TypeError, r"values is a dict.*not \[1\]"),
+    (lambda: sg.plot(sg.at(x**2, x=2.0)), TypeError, r"one place of one: sg.plot\(point.expr"),
     (lambda: sg.plot(x, x, (1, 2, 3)), TypeError, "a range is two numbers"),
     (lambda: sg.plot(x, x, (2, 1)), ValueError, "from a smaller to a larger"),
     (lambda: sg.plot(x, x, (0, float("inf"))), ValueError, "from a smaller to a larger"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,13 +13,14 @@ from symgrad.differentiate import grad, jvp
 from symgrad.differentiate.vectorize import vectorize
 from symgrad.evaluate import evaluate
 from symgrad.expr import Array, Expr, free_symbols, symbol, topological
-from symgrad.show.reading import readable
+from symgrad.show.reading import plainly, readable
 from symgrad.show.text import text
 from symgrad.show.unicode import pretty
 
-__all__ = ["NOTHING", "PRIMES", "Mapped", "Variable", "derived", "names"]
+__all__ = ["NOTHING", "PRIMES", "Mapped", "Variable", "axis_name", "derived", "names"]
 
 LABEL = 48  # characters of a formula in a legend
+VALUES = 90  # characters of given values below a plot
 TOGETHER = 256  # points evaluated at once where tensors take part
 PRIMES = ("", "′", "″", "‴")
 NOTHING = "no finite value in this range"
@@ -69,7 +71,16 @@ def names(name: str, e: Expr, order: int, longest: int = LABEL) -> list[str]:
     called = pretty(stem or "f") + PRIMES[order] + (bracket + pretty(argument))
     if e.shape:
         return [f"{called}[{k}]" for k in range(int(e.shape[0]))]
-    formula = text(readable([e])[0])
-    if "\n" in formula or len(pretty(formula)) > longest or pretty(formula) == called:
+    formula = pretty(text(plainly(readable([e]))[0]))
+    if "\n" in formula or len(formula) > longest or formula == called:
         return [called]
-    return [f"{called} = {pretty(formula)}" if name else pretty(formula)]
+    if not order and argument and formula.startswith(called.removesuffix(")")):
+        return [formula]  # leaky_relu(x, slope=0.01)
+    return [f"{called} = {formula}" if name else formula]
+
+
+def axis_name(variable: Variable, known: Mapping[Expr, Any]) -> str:
+    """The variable, and the numbers that stand for the other symbols: ``x   (a = 2, b = 3)``."""
+    numbers = [f"{pretty(s.name)} = {float(value):.4g}" for s, value in known.items() if not s.shape]
+    shown = re.sub(r"e\+?(-?)0*", r"e\1", ", ".join(numbers)).replace("-", "−")
+    return f"{pretty(variable.symbol.name)}   ({shown})" if 0 < len(shown) <= VALUES else pretty(variable.symbol.name)

@@ -11,7 +11,8 @@ from symgrad.show.themes import Theme
 
 __all__ = ["Picture", "figure", "legend", "tidy"]
 
-DPI = 150
+DPI = 200  # of files
+SCREEN = 104  # pixels an inch in a notebook
 
 
 class Picture:
@@ -35,11 +36,11 @@ class Picture:
     savefig = save
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """Drawn at twice the size of the screen's pixels."""
+        """Finer than the pixels of most screens, in the size at which its text is as large as a notebook's."""
         buffer = io.BytesIO()
-        self.save(buffer, format="png")  # type: ignore[arg-type]
+        self.save(buffer, format="png", dpi=DPI)  # type: ignore[arg-type]
         width, height = self.figure.get_size_inches()
-        return buffer.getvalue(), {"width": int(width * DPI / 2), "height": int(height * DPI / 2)}
+        return buffer.getvalue(), {"width": round(width * SCREEN), "height": round(height * SCREEN)}
 
     def __repr__(self) -> str:
         width, height = self.figure.get_size_inches()
@@ -63,6 +64,10 @@ def tidy(ax: Any, theme: Theme, title: str, x: str, y: str) -> None:
     ax.set_xlabel(x, color=theme.ink, fontsize=9)
     ax.set_ylabel(y, color=theme.ink, fontsize=9)
     ax.tick_params(colors=theme.ink, labelsize=8, length=3)
+    for axis in (ax.xaxis, ax.yaxis):
+        if hasattr(axis.get_major_formatter(), "set_useMathText"):
+            axis.get_major_formatter().set_useMathText(True)  # 10⁹ for 1e9
+        axis.get_offset_text().set(color=theme.ink, size=8)
     for side, spine in ax.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(theme.faint)

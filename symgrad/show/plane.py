@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import Array, Expr
-from symgrad.show.mapped import NOTHING, Mapped, Variable, derived, names
+from symgrad.show.mapped import NOTHING, Mapped, Variable, axis_name, derived, names
 from symgrad.show.picture import tidy
 from symgrad.show.themes import Theme
 from symgrad.show.unicode import pretty
@@ -37,7 +37,7 @@ def draw_plane(
     ax.set_ylim(y.start, y.stop)
     if 1 / 3 <= (y.stop - y.start) / (x.stop - x.start) <= 3:
         ax.set_aspect("equal")
-    tidy(ax, theme, names(name, e, 0, TITLE)[0] if title is None else title, pretty(x.symbol.name), pretty(y.symbol.name))
+    tidy(ax, theme, names(name, e, 0, TITLE)[0] if title is None else title, axis_name(x, known), pretty(y.symbol.name))
     if not z.count():
         ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=theme.muted, fontsize=9)
         return
@@ -73,12 +73,21 @@ def _levels(z: Array) -> tuple[Array, Any]:
     t = np.linspace(0, 1, BANDS + 1)
     share = (middle - low) / (high - low)
     if share < 0.15:
-        return low + (high - low) * t**3, extend
+        return _rounded(low + (high - low) * t**3), extend
     if share > 0.85:
-        return high - (high - low) * (1 - t) ** 3, extend
+        return _rounded(high - (high - low) * (1 - t) ** 3), extend
     from matplotlib.ticker import MaxNLocator
 
     return np.asarray(MaxNLocator(BANDS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)), extend
+
+
+def _rounded(levels: Array) -> Array:
+    """The levels as short numbers, the outermost ones outwards."""
+    gaps = np.diff(levels)
+    unit = 10.0 ** np.floor(np.log10(np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))))
+    short = np.round(levels / unit) * unit
+    short[0], short[-1] = np.floor(levels[0] / unit[0]) * unit[0], np.ceil(levels[-1] / unit[-1]) * unit[-1]
+    return np.unique(short)
 
 
 def _ticks(levels: Array) -> Array:

@@ -11,10 +11,9 @@ from symgrad.expr import Array
 
 __all__ = ["Curve", "sample", "window"]
 
-COARSE = 401  # points to begin with
+COARSE = 401  # points to begin with, evenly; between any two of them is another one, unevenly: no oscillation falls into step with both
 LEVELS = 12  # times that an interval is halved
 MOST = 8_000  # points
-LAST = 4  # halvings that tell whether an extreme value still moves
 STEP = 0.015  # of the height: a step between neighbours that is looked into
 BEND = 0.05  # radians, likewise, as seen on the screen
 
@@ -30,32 +29,44 @@ class Curve:
     high: float | None
     cut: tuple[bool, bool] = (False, False)
 
+    @property
+    def turns(self) -> int:
+        """How often it goes from up to down or back."""
+        slopes = np.sign(np.diff(self.y[np.isfinite(self.y)]))
+        slopes = slopes[slopes != 0]
+        return int(np.count_nonzero(slopes[1:] != slopes[:-1]))
 
-def sample(function: Callable[[Array], Array], start: float, stop: float) -> Curve:
-    """``function`` maps (points,) to (points,), whatever it may give there."""
-    x = np.linspace(start, stop, COARSE)
-    y = _values(function, x)
-    coarse = y[np.isfinite(y)]
-    if not coarse.size:
-        return Curve(x, y, None, None)
-    low, high = _middle(coarse)
-    extremes = [(float(coarse.min()), float(coarse.max()))]
+
+def sample(function: Callable[[Array], Array], start: float, stop: float, places: Array | None = None) -> Curve:
+    """``function`` maps (points,) to (points,), whatever it may give there. ``places``: where to look besides, as where a curve bends."""
+    x = _first(start, stop)
+    first = _finite(function, x)
+    if not np.isfinite(first).any():
+        return Curve(x, first, None, None)
+    low, high = _middle(first[np.isfinite(first)])
+    y = first
+    more = np.setdiff1d(places, x) if places is not None else x[:0]
+    if more.size:
+        at = np.searchsorted(x, more)
+        x, y = np.insert(x, at, more), np.insert(y, at, _finite(function, more))
     for _ in range(LEVELS):
         wanted = _intervals(x, y, low, high)
-        if not wanted.size:  # nothing moves any more
-            extremes += extremes[-1:] * LAST
-            break
-        if len(x) + len(wanted) > MOST:
+        if not wanted.size or len(x) + len(wanted) > MOST:
             break
         middle = (x[wanted] + x[wanted + 1]) / 2
         x = np.insert(x, wanted + 1, middle)
-        y = np.insert(y, wanted + 1, _values(function, middle))
-        extremes.append((float(np.nanmin(y)), float(np.nanmax(y))))
-    shown, cut = _shown(coarse, extremes[max(0, len(extremes) - 1 - LAST)], extremes[-1])
+        y = np.insert(y, wanted + 1, _finite(function, middle))
+    shown, cut = _shown((low, high), first, x, y)
     return Curve(*_interrupted(x, y, shown[1] - shown[0]), *shown, cut)
 
 
-def _values(function: Callable[[Array], Array], x: Array) -> Array:
+def _first(start: float, stop: float) -> Array:
+    even = np.linspace(start, stop, COARSE)
+    share = 0.2 + 0.6 * np.modf(np.arange(COARSE - 1) * 0.6180339887498949)[0]  # multiples of the golden ratio, as uneven as can be
+    return np.insert(even, np.arange(1, COARSE), even[:-1] + share * np.diff(even))
+
+
+def _finite(function: Callable[[Array], Array], x: Array) -> Array:
     """NaN where there is no finite value."""
     with np.errstate(all="ignore"):
         y = np.asarray(function(x), dtype=float)
@@ -90,34 +101,50 @@ def _intervals(x: Array, y: Array, low: float, high: float) -> Array:
     return np.flatnonzero((border | far | peak[:-1] | peak[1:] | (bent & visible)) & fine)
 
 
-def _shown(coarse: Array, before: tuple[float, float], now: tuple[float, float]) -> tuple[tuple[float, float], tuple[bool, bool]]:
-    """The heights to show. An end that still moves away, however close one looks, is a pole's, and is cut off.
+def _shown(middle: tuple[float, float], first: Array, x: Array, y: Array) -> tuple[tuple[float, float], tuple[bool, bool]]:
+    """The heights to show. An end that moves away from all others, however close one looks, is a pole's, and is cut off.
 
-    ``before``, ``now``: the extreme values, :data:`LAST` halvings ago and after the last one.
+    ``middle``: the range of most values; ``first``: the values of the first points.
     """
-    height = float(coarse.max() - coarse.min()) or 1.0
-    middle = _middle(coarse)
+    height = float(np.nanmax(first) - np.nanmin(first)) or 1.0
+    narrow = _narrow(x)
+    others = y[~(np.append(narrow, True) & np.insert(narrow, 0, True))]  # without those as close together as points get
     ends, cut = [], []
-    for extreme, last, previous, most in ((coarse.min(), now[0], before[0], middle[0]), (coarse.max(), now[1], before[1], middle[1])):
-        moved = abs(last - previous) / height
+    for k, extreme in enumerate((np.nanmin, np.nanmax)):
+        now = float(extreme(y))
+        before = float(extreme(others)) if np.isfinite(others).any() else now
+        moved = abs(now - before) / max(height, abs(before - sum(middle) / 2))
         cut.append(moved > 0.5)
-        ends.append(float(last if moved < 0.002 else most if cut[-1] else extreme))
+        ends.append(middle[k] if cut[-1] else now if moved < 0.05 else float(extreme(first)) if np.isnan(y).any() else before)
     return (min(ends), max(ends)), (cut[0], cut[1])
+
+
+def _narrow(x: Array) -> Array:
+    """Which intervals are as narrow as they get."""
+    narrow: Array = np.diff(x) < 2 * (x[-1] - x[0]) / COARSE / 2**LEVELS
+    return narrow
 
 
 def _interrupted(x: Array, y: Array, height: float) -> tuple[Array, Array]:
     """With a gap in every interval that is as narrow as they get and still a step."""
-    narrow = np.diff(x) < 4 * (x[-1] - x[0]) / COARSE / 2**LEVELS
-    jumps = np.flatnonzero(narrow & (np.abs(np.diff(y)) > STEP * (height or 1.0)))
+    jumps = np.flatnonzero(_narrow(x) & (np.abs(np.diff(y)) > STEP * (height or 1.0)))
     return np.insert(x, jumps + 1, (x[jumps] + x[jumps + 1]) / 2), np.insert(y, jumps + 1, np.nan)
 
 
 def window(curves: Sequence[Curve], others: Sequence[Curve] = ()) -> tuple[float, float] | None:
-    """The heights that show all of the curves, with a margin; ``None`` where no curve has a value. Poles of the others are left out."""
-    ends = [end for c in curves for end in (c.low, c.high) if end is not None]
-    ends += [end for c in others for end, cut in zip((c.low, c.high), c.cut) if end is not None and not cut]
+    """The heights that show all of the curves, with a margin; ``None`` where no curve has a value.
+
+    ``others``: shown as far as they do not squash the curves: of their poles a quarter as much again is shown, above and below.
+    """
+    ends = [(c.low, c.high) for c in curves if c.low is not None and c.high is not None]
     if not ends:
         return None
-    low, high = min(ends), max(ends)
+    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    room = 0.25 * (high - low)
+    beyond = (low - room, high + room)
+    for c in others:
+        if c.low is not None and c.high is not None:
+            low = min(low, max(c.low, beyond[0]) if c.cut[0] else c.low)
+            high = max(high, min(c.high, beyond[1]) if c.cut[1] else c.high)
     margin = 0.06 * (high - low) or max(0.5, 0.1 * abs(high))
     return low - margin, high + margin
