@@ -1,7 +1,8 @@
 """The simplify workload: the derivatives of a group of formulas, found and simplified with nothing remembered, SymPy's work in it.
 
-symgrad simplifies a formula together with its derivative, as it does on the way to the compiler; SymPy has ``simplify(diff(formula))``.
-Both results are evaluated at a point before anything is timed. Of the random formulas the first :data:`FEW` take part,
+"symgrad" and SymPy simplify the derivative: ``sg.simplify(sg.grad(formula, x))`` and ``simplify(diff(formula, x))``. "symgrad with formula"
+simplifies the formula together with its derivative, as on the way to the compiler, where what the two share is computed once.
+All results are evaluated at a point before anything is timed. Of the random formulas the first :data:`FEW` take part,
 without those that keep SymPy busy for minutes; ``--full`` takes them all, and then it takes minutes.
 """
 
@@ -13,16 +14,18 @@ from typing import Any
 
 from symgrad.bench.records import Case, Contestant, Workload, at_most
 
-__all__ = ["WORKLOAD", "simplified"]
+__all__ = ["WORKLOAD", "alone", "simplified"]
 
 FEW = 30
+WITH_FORMULA = "symgrad with formula"
 ENDLESS = frozenset({81, 130, 191})  # random formulas on whose derivatives sympy.simplify works for more than two minutes
 POINT = (0.75, 1.25, 0.5, 1.5, 0.875, 1.125, 0.625, 1.375, 0.8125)  # the values of a formula's symbols, in order
 
 
 def cases(full: bool) -> Sequence[Case]:
+    bars = (at_most(0.1, "sympy"), at_most(0.1, "sympy", of=WITH_FORMULA))
     return [
-        Case(group, {"group": group, "full": full}, unit="group", tolerance=1e-6, rounds=1, bars=(at_most(0.1, "sympy"),))
+        Case(group, {"group": group, "full": full}, unit="group", tolerance=1e-6, rounds=1, bars=bars)
         for group in ("feynman", "activations", "losses", "random")
     ]
 
@@ -38,6 +41,15 @@ def chosen(case: Case) -> list[Any]:
     return kept if case.parameters["full"] else kept[:FEW]
 
 
+def alone(derivative: Any) -> Any:
+    """A formula's derivative, simplified; nothing that was simplified before is remembered."""
+    import symgrad as sg
+    from symgrad.simplify.islands import forget
+
+    forget()
+    return sg.simplify(sg.grad(derivative.formula, derivative.wrt))
+
+
 def simplified(derivative: Any) -> tuple[Any, Any]:
     """A formula and its derivative, simplified together; nothing that was simplified before is remembered."""
     import symgrad as sg
@@ -49,6 +61,10 @@ def simplified(derivative: Any) -> tuple[Any, Any]:
 
 
 def by_symgrad(case: Case) -> Contestant:
+    return _contestant(case, alone, lambda form: form)
+
+
+def by_symgrad_with_formula(case: Case) -> Contestant:
     return _contestant(case, lambda d: simplified(d)[1], lambda form: form)
 
 
@@ -91,5 +107,5 @@ def _value(derivative: Any, form: Any) -> Any:
 
 WORKLOAD = Workload(
     "simplify", "derivatives of formulas, simplified: physics, activations, losses, random", cases,
-    {"symgrad": by_symgrad, "sympy": by_sympy}, quick=False,
+    {"symgrad": by_symgrad, WITH_FORMULA: by_symgrad_with_formula, "sympy": by_sympy}, quick=False,
 )  # fmt: skip
