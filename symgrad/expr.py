@@ -31,8 +31,8 @@ from symgrad.dims import Shape
 from symgrad.errors import ShapeError
 
 __all__ = [
-    "METHODS", "OPS", "Expr", "ExprLike", "Op", "apply", "as_expr", "constant", "free_symbols", "rebuild",
-    "register", "substitute", "symbol", "symbols", "topological",
+    "METHODS", "OPS", "Expr", "ExprLike", "Op", "apply", "as_expr", "constant", "derived_from", "free_symbols", "rebuild",
+    "register", "substitute", "symbol", "symbols", "topological", "users_nodes",
 ]
 
 Kind = str  # "real", "integer" or "boolean"
@@ -233,7 +233,7 @@ class Expr:
     depend on the structure alone, the same in every process. ``key``: the digest with network tags.
     """
 
-    __slots__ = ("__weakref__", "_digest", "_key", "args", "kind", "op", "params", "shape")
+    __slots__ = ("__weakref__", "_digest", "_key", "_origin", "args", "kind", "op", "params", "shape")
     op: Op
     args: tuple[Expr, ...]
     params: Params
@@ -241,6 +241,7 @@ class Expr:
     kind: Kind
     _digest: bytes
     _key: bytes
+    _origin: tuple[Expr, ...]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Expr:
         raise TypeError("build expressions with sg.symbol, sg.constant and operators")
@@ -260,6 +261,11 @@ class Expr:
         if not self._digest:
             _fill_digests(self)
         return self._key
+
+    @property
+    def origin(self) -> tuple[Expr, ...]:
+        """What a derivative was made of, empty for anything else: print asks what the user wrote and what was derived."""
+        return getattr(self, "_origin", ())
 
     @property
     def ndim(self) -> int:
@@ -440,8 +446,8 @@ def _interned(key: _Key, op: Op, args: tuple[Expr, ...], params: Params, shape: 
 
 
 _new_node = object.__new__
-_put_op, _put_args, _put_params, _put_shape, _put_kind, _put_digest, _put_key = [
-    vars(Expr)[name].__set__ for name in ("op", "args", "params", "shape", "kind", "_digest", "_key")
+_put_op, _put_args, _put_params, _put_shape, _put_kind, _put_digest, _put_key, _put_origin = [
+    vars(Expr)[name].__set__ for name in ("op", "args", "params", "shape", "kind", "_digest", "_key", "_origin")
 ]
 
 
@@ -697,6 +703,32 @@ def free_symbols(*roots: Expr) -> Any:
             if other is not node:
                 raise ValueError(f"two different symbols are named {node.name!r}: {_describe(other, node)}")
     return found.keys()
+
+
+def derived_from(written: Sequence[Expr], results: Sequence[Expr]) -> None:
+    """Marks results as derived from what the user wrote. It is no part of the structure: the node is the same one."""
+    for result in results:
+        if result.op is CONSTANT:
+            _put_origin(result, (result,))
+        elif result.args and result not in written:
+            _put_origin(result, tuple(written))
+
+
+def users_nodes(roots: Sequence[Expr]) -> dict[Expr, None]:
+    """The nodes below the roots that the user wrote: of a derivative those of what it was derived from."""
+    found: dict[Expr, None] = {}
+    stack, met = list(reversed(roots)), set[Expr]()
+    while stack:
+        node = stack.pop()
+        if node in met:
+            continue
+        met.add(node)
+        if node.origin:
+            stack.extend(reversed(node.origin))
+        else:
+            found[node] = None
+            stack.extend(reversed(node.args))
+    return found
 
 
 def _describe(a: Expr, b: Expr) -> str:

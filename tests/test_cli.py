@@ -55,7 +55,7 @@ def test_grad_at_a_point(capsys):
 
 def test_grad_of_several_shares_its_parts(capsys):
     status, out, _ = call(capsys, "grad", "(sigmoid(w*x + b) - y)**2 * tanh(w*x + b)", "--wrt", "w,b")
-    assert status == 0 and out.splitlines()[-1] == "df/db = h2" and out.splitlines()[-2] == "df/dw = x*h2"
+    assert status == 0 and out.splitlines()[-1] == "df/db = δ" and out.splitlines()[-2] == "df/dw = x*δ"
 
 
 def test_grad_step_by_step_is_what_explain_prints(capsys):

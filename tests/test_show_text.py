@@ -47,7 +47,7 @@ def test_scalar_formulas_are_written_as_they_are_read(formula: str) -> None:
         (lambda: W2.T @ W1.T, "W2.T @ W1.T"),
         (lambda: (X @ W1).T, "(X @ W1).T"),
         (lambda: 2 * (X @ v), "2*(X @ v)"),
-        (lambda: (2 * X) @ v, "(2*X) @ v"),
+        (lambda: (2 * X) @ v, "2*X @ v"),
         (lambda: X @ (v @ v * v), "X @ ((v @ v)*v)"),
         (lambda: v @ W1, "v @ W1"),
         (lambda: sg.outer(v, b1), "outer(v, b1)"),

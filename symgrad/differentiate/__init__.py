@@ -25,7 +25,21 @@ from symgrad.differentiate.reverse import pull_back
 from symgrad.differentiate.vectorize import over_unit_vectors, vectorize
 from symgrad.dims import Shape
 from symgrad.errors import ShapeError
-from symgrad.expr import CONSTANT, METHODS, SYMBOL, Expr, ExprLike, apply, as_expr, constant, free_symbols, rebuild, rewrite, topological
+from symgrad.expr import (
+    CONSTANT,
+    METHODS,
+    SYMBOL,
+    Expr,
+    ExprLike,
+    apply,
+    as_expr,
+    constant,
+    derived_from,
+    free_symbols,
+    rebuild,
+    rewrite,
+    topological,
+)
 from symgrad.ops.movement import TRANSPOSE
 
 __all__ = ["FINISH", "check_grads", "grad", "hessian", "hvp", "jacobian", "jvp", "vectorize", "vjp"]
@@ -73,6 +87,7 @@ def _finished(results: list[Expr], written: Sequence[Expr], simplify: bool) -> l
     if simplify:
         for finish in FINISH:
             results = list(finish(results, list(written)))
+        derived_from(written, results)
     return results
 
 
@@ -201,7 +216,7 @@ def jvp(y: ExprLike, x: Wrt, v: Any, simplify: bool = True) -> Expr:
     >>> import symgrad as sg
     >>> x, v = sg.symbols("x v")
     >>> sg.jvp(x*x, x, v)
-    2*v*x
+    2*x*v
     """
     y = as_expr(y)
     nodes, _ = _nodes_of("jvp", x, y)

@@ -10,7 +10,7 @@ from symgrad.expr import Expr
 from symgrad.show.large import counted_operations, is_large, shown_lines
 from symgrad.show.latex import BRACKETS, aligned, latex_layout, latex_name, part_name
 from symgrad.show.layout import Layout, Script
-from symgrad.show.reading import readable
+from symgrad.show.reading import settled
 from symgrad.show.text import text_layout
 from symgrad.show.wrap import coloured, terminal_width, wrapped
 
@@ -47,10 +47,7 @@ class Formulas(dict[str, Expr]):
         roots = list(self.values())
         if self.raw:
             return dict(self)
-        read = readable(roots, self.written)
-        if not is_large(roots) and not Script(read, text_layout).definitions:  # everything is written where it is used
-            read = readable(roots, self.written, shared=True)
-        return dict(zip(self, read, strict=True))
+        return dict(zip(self, settled(roots, self.written, text_layout), strict=True))
 
     def text(self, width: int | None = None) -> str:
         """The lines as plain text; those longer than ``width`` columns are broken where they can be."""
@@ -77,7 +74,8 @@ class Formulas(dict[str, Expr]):
         """The formulas in a notation; in both the same parts have the same names. In updates ``W1`` stands on the right, too."""
         reserved = self.reserved if self.of else {*self.reserved, *self}
         updates = self.of == ""
-        return Script(list(self._read.values()), layout, brackets, binding=text_layout, reserved=reserved, heads=self, updates=updates)
+        roots = list(self._read.values())
+        return Script(roots, layout, brackets, binding=text_layout, reserved=reserved, heads=self._read, updates=updates)
 
     def latex(self) -> str:
         """The lines as LaTeX, aligned, without delimiters."""

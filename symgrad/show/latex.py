@@ -25,6 +25,7 @@ from symgrad.show.large import is_large
 from symgrad.show.latex_nodes import latex_layout
 from symgrad.show.latex_words import latex_name
 from symgrad.show.layout import Script
+from symgrad.show.reading import as_read
 from symgrad.show.text import text_layout
 
 __all__ = ["BRACKETS", "aligned", "latex", "latex_layout", "latex_name", "part_name", "tight"]
@@ -34,6 +35,7 @@ BRACKETS = (r"\left(", r"\right)")
 
 def latex(expr: Expr) -> str:
     """The formula as LaTeX without delimiters; named and shared parts stand in front, aligned."""
+    expr = as_read(expr, text_layout)
     script = Script([expr], latex_layout, BRACKETS, binding=text_layout)
     if not script.definitions:
         return tight(script.write(expr))

@@ -113,7 +113,13 @@ def _logsumexp(e: Expr, outer: Sequence[str] = ()) -> Layout:
 
 def _along_axis(name: str) -> Callable[[Expr], Layout]:
     """``cumsum``, ``softmax``: the result keeps the axis; only one that is not the last is told."""
-    return lambda e: call(name, *e.args, below="" if e.params["axis"] % e.ndim == e.ndim - 1 else f"axis {e.params['axis'] % e.ndim}")
+
+    def layout(e: Expr) -> Layout:
+        axis = e.params["axis"] % e.ndim
+        told = [f"axis {axis}"] * (axis != e.ndim - 1) + ["backwards"] * bool(e.params.get("reverse"))
+        return call(name, *e.args, below=rf"\text{{{', '.join(told)}}}" if told else "")
+
+    return layout
 
 
 def _norm(e: Expr) -> Layout:

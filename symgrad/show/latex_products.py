@@ -6,11 +6,10 @@ One fraction for a chain of quotients, no brackets that only rounding needs, vec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 from symgrad.expr import OPS, Expr, constant, intern_node
 from symgrad.show.latex_index import ALL, summed
-from symgrad.show.latex_words import exponent_latex, latex_name
+from symgrad.show.latex_words import exponent_latex, latex_name, latex_number
 from symgrad.show.layout import (
     ANY,
     CALL,
@@ -25,6 +24,7 @@ from symgrad.show.layout import (
     contraction,
     is_number,
     is_scalar_constant,
+    is_scaled,
     leads_negative,
     seen,
     signed,
@@ -87,7 +87,7 @@ def _is_roman(e: Expr) -> bool:
     return e.op.name in ("symbol", "size", "named") and "mathrm" in latex_name(str(e.params.get("name", e.params.get("dim"))))
 
 
-def _sign(a: Expr, b: Expr) -> str:
+def _sign(a: Expr, b: Expr) -> Piece:
     last, first = a, b
     for _ in range(_CHAIN):
         if last.op.name not in ("mul", "neg"):
@@ -99,18 +99,23 @@ def _sign(a: Expr, b: Expr) -> str:
         first = seen(first.args[0])
     if a.shape and b.shape:
         return r" \odot "
-    after_number = is_scalar_constant(last) and (first.op.name == "where" or (first.op.name == "div" and is_scalar_constant(first.args[0])))
-    if after_number or _is_numeral(first):
+    if _is_numeral(first):
         return r" \cdot "
+    if is_scalar_constant(last) and (first.op.name == "where" or (first.op.name == "div" and is_scalar_constant(first.args[0]))):
+        return Alternative(b, [" "], [Alternative(first, [" "], [r" \cdot "])])
     return r" \, " if _is_roman(last) or (_is_roman(first) and not is_scalar_constant(last)) else " "
 
 
 def _is_numeral(e: Expr) -> bool:
-    return is_scalar_constant(seen(e.args[0]) if e.op.name == "pow" else e)
+    """Whether it begins with a digit."""
+    e = seen(e.args[0]) if e.op.name == "pow" else e
+    return is_scalar_constant(e) and latex_number(e.params["value"])[:1].isdigit()
 
 
 def product(e: Expr) -> Layout:
     a, b = map(seen, e.args)
+    if is_number(a, 1) and not _is_numeral(b):
+        return PRODUCT, [signed(b, PRODUCT)]
     mixes = a.op.name in ("floordiv", "mod") or (a.op.name == "contract" and bool(b.shape))
     left: Piece = (a, PRODUCT + 1 if mixes else PRODUCT)
     if not leads_negative(b):
@@ -122,6 +127,9 @@ def product(e: Expr) -> Layout:
             return BIG, [left, " " if not (a.shape and b.shape) else r" \odot ", (b, BIG)]
     if not e.shape and _is_reciprocal(a):
         return quotient(e)
+    if b.shape and a.op.name == "mul" and not a.shape and _is_matrix_product(seen(a.args[1])):  # 2 (x^T y) z
+        first, last = map(seen, a.args)
+        left = Alternative(a, [left], [(first, PRODUCT), _sign(first, last), (last, PRODUCT + 1)])
     return PRODUCT, [left, _sign(a, b), signed(b, PRODUCT if b.op.name == "mul" else PRODUCT + 1)]
 
 
@@ -150,10 +158,10 @@ def quotient(e: Expr) -> Layout:
     node = e
     links: list[tuple[Expr, list[Expr], list[Expr]]] = []
     while len(links) < _CHAIN and (node is e or (node.op.name in ("mul", "div") and (_divides(node) or leads_negative(node)))):
-        (below if node.op.name == "div" else above).append(seen(node.args[1]))
+        (above if node.op.name == "mul" else below).append(seen(node.args[1]))
         node = seen(node.args[0])
         links.append((node, list(above), list(below)))
-    negative = node.op.name == "neg" and seen(node.args[0]).op.name not in ("add", "sub", "neg")
+    negative = node.op.name == "neg" and seen(node.args[0]).op.name != "neg"
     if negative:
         node = seen(node.args[0])
     elif is_scalar_constant(node) and leads_negative(node):
@@ -180,8 +188,7 @@ def _divides(e: Expr) -> bool:
 
 def _fraction(first: Expr, above: Sequence[Expr], below: Sequence[Expr]) -> list[Piece]:
     factors = [first, *reversed(above)]
-    if len(factors) > 1 and is_number(first, 1):
-        factors = factors[1:]
+    factors = [f for f in factors if not is_number(f, 1)] or factors[:1]
     numbers = [f for f in below if is_scalar_constant(f)]
     others = [f for f in reversed(below) if not is_scalar_constant(f)]
     return [r"\frac{", *_factors(factors), "}{", *_factors([*numbers, *others]), "}"]
@@ -198,9 +205,11 @@ def _factors(factors: Sequence[Expr]) -> list[Piece]:
             base, power = seen(f.args[0]), f.args[1].params["value"]
         powers[base] = powers.get(base, 0) + power
     written = [f if n == 1 else intern_node(OPS["pow"], (f, constant(n)), {}, f.shape, f.kind) for f, n in powers.items()]
-    pieces: list[Piece] = [(written[0], PRODUCT if len(written) > 1 else ANY)]
-    for last, f in pairwise(written):
-        pieces += [_sign(last, f), signed(f, PRODUCT if f.op.name == "mul" else PRODUCT + 1)]
+    pieces: list[Piece] = []
+    for last, f, following in zip([None, *written], written, [*written[1:], None]):
+        whole = following is not None and bool(following.shape) and f.op.name == "contract"
+        strength = PRODUCT + 1 if whole else PRODUCT if f.op.name == "mul" or last is None else PRODUCT + 1
+        pieces += [_sign(last, f), signed(f, strength)] if last is not None else [(f, strength if following is not None else ANY)]
     return pieces
 
 
@@ -289,11 +298,17 @@ def _row(x: Expr) -> list[Piece]:
     return transposed(x)
 
 
+def _behind(e: Expr) -> Piece:
+    """The last factor of a matrix product: that of other products needs no brackets."""
+    e = seen(e)
+    return signed(e, PRODUCT if _is_matrix_product(e) or e.op.name == "solve" else PRODUCT + 1)
+
+
 def contracted(e: Expr) -> Layout:
     reading = contraction(e)
     (a, a_turned), (b, b_turned) = reading.operands
     if reading.style == "outer":
-        return PRODUCT, [(a, PRODUCT + 1), " ", *transposed(b)]
+        return PRODUCT, [(a, PRODUCT if _is_matrix_product(seen(a)) or a.op.name == "solve" else PRODUCT + 1), " ", *transposed(b)]
     if reading.style == "sum":
         a, b = map(seen, (a, b))
         product = intern_node(OPS["mul"], (a, b), {}, a.shape, "real")
@@ -302,12 +317,12 @@ def contracted(e: Expr) -> Layout:
     if reading.style == "einsum":
         return _einsum(reading.detail, a, b)
     if a.ndim == 1 and b.ndim == 1:
-        return PRODUCT, [*_row(a), " ", signed(b, PRODUCT + 1)]
+        return PRODUCT, [*_row(a), " ", _behind(b)]
     if a.ndim == 1 and b.ndim == 2:  # a vector is a column: v @ A is Aᵀ v
-        return PRODUCT, [*([(b, PRODUCT + 1)] if b_turned else transposed(b)), " ", signed(a, PRODUCT + 1)]
+        return PRODUCT, [*([(b, PRODUCT + 1)] if b_turned else transposed(b)), " ", _behind(a)]
     a, b = _column(a), _column(b)
-    pieces: list[Piece] = transposed(a) if a_turned else [(a, PRODUCT if a.op.name == "contract" else PRODUCT + 1)]
-    return PRODUCT, [*pieces, " ", *(transposed(b) if b_turned else [signed(b, PRODUCT + 1)])]
+    pieces: list[Piece] = transposed(a) if a_turned else [(a, PRODUCT if a.op.name == "contract" or is_scaled(a) else PRODUCT + 1)]
+    return PRODUCT, [*pieces, " ", *(transposed(b) if b_turned else [_behind(b)])]
 
 
 def _einsum(spec: str, a: Expr, b: Expr) -> Layout:

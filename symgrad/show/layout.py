@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, Union
 
 from symgrad import dims
 from symgrad.expr import Expr, free_symbols
-from symgrad.show.names import call_parts, is_affine, is_hidden, senders
+from symgrad.show.names import call_parts, is_affine, is_hidden, is_scaled, senders
 
 __all__ = [
     "ANY", "ATOM", "Alternative", "CALL", "COMPARISON", "LOGIC_AND", "LOGIC_OR", "NEGATION", "POSTFIX", "POWER", "PRODUCT", "SUM",
-    "Contraction", "Layout", "Piece", "Script", "contraction", "inserted_or_dropped", "is_number", "is_scalar_constant", "leads_negative",
+    "Contraction", "Layout", "Piece", "Script", "contraction", "inserted_or_dropped", "is_number", "is_scalar_constant",
+    "is_scaled", "leads_negative",
     "seen", "signed",
 ]
 

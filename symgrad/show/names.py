@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from symgrad.expr import Expr
 from symgrad.show.unicode import pretty
 
-__all__ = ["bare", "call_parts", "is_affine", "is_hidden", "senders"]
+__all__ = ["bare", "call_parts", "is_affine", "is_hidden", "is_scaled", "senders"]
 
 _ACTIVATIONS = frozenset(
     "tanh sigmoid relu leaky_relu elu gelu silu softplus maximum max log_sigmoid erf sin cos".split()
@@ -58,7 +58,15 @@ def _weights(e: Expr) -> Expr | None:
 
 
 def _untransposed(e: Expr) -> Expr:
+    """Without a number in front, and the way it was before it was turned."""
+    if is_scaled(e):
+        e = e.args[1]
     return e.args[0] if e.op.name == "transpose" else e
+
+
+def is_scaled(e: Expr) -> bool:
+    """Whether it is a number times a matrix: ``2*A.T`` before ``@ x`` needs no brackets."""
+    return e.op.name == "mul" and not e.args[0].shape and e.args[1].op.name not in ("mul", "div", "contract")
 
 
 def is_affine(e: Expr) -> bool:
@@ -163,7 +171,7 @@ def call_parts(
         for target, formula in heads.items():
             if given.open(formula):
                 given.call(formula, names.own(f"{target}'"))
-    _call_layers(given, names)
+    _call_layers(given, names, place)
     states = {h for h in heads if updates and "." in h and h.rpartition(".")[0] in heads}
     parameters = {h: formula for h, formula in heads.items() if h not in states}
     if updates:
@@ -190,14 +198,24 @@ class _Called:
         self.names[node] = name
 
 
-def _call_layers(given: _Called, names: _Names) -> None:
+def _call_layers(given: _Called, names: _Names, place: Mapping[Expr, int]) -> None:
+    forward: dict[Expr, bool] = {}  # weights → whether they are turned where they first occur
+    for node in place:
+        if node.op.name == "contract" and (weights := _weights(node)) is not None:
+            forward.setdefault(weights, _turned(node))
     for test, small, capital in ((is_hidden, "haqgf", "HAQGF"), (is_affine, "zsyk", "ZSYK")):
-        layers = [n for n in given.bound if given.open(n) and test(n)]
+        layers = [n for n in given.bound if given.open(n) and test(n) and not (test is is_affine and _goes_back(n, forward))]
         for node in layers:
             sums = node if test is is_affine else next(bare(a) for a in node.args if is_affine(bare(a)))
             weights = _weights(sums)
             number = number_of(weights.name) if weights is not None else ""
             given.call(node, names.numbered(small if node.ndim == 1 else capital, number, alone=len(layers) == 1 and not number))
+
+
+def _goes_back(node: Expr, forward: Mapping[Expr, bool]) -> bool:
+    """Whether a product with weights is that of a gradient, which has them the other way round."""
+    weights = _weights(node)
+    return node.op.name == "contract" and weights is not None and forward.get(weights) != _turned(node)
 
 
 def _call_gradients(given: _Called, names: _Names, parameters: Mapping[str, Expr]) -> None:

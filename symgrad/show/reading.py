@@ -1,121 +1,346 @@
 """READING: formulas as people write them where that is not how they are computed. For print alone, nothing that is shown runs.
 
-``x*f*x`` is computed so, since ``x**2`` may overflow where ``f`` is small; it is read as ``x**2*f``, and ``1/h*x`` as ``x/h``.
-Operations are as many in both, but for signs.
+``x*f*x`` is computed so, since ``x**2`` may overflow where ``f`` is small; it is read as ``x**2*f``, ``1/h*x`` as ``x/h``, and
+``r - (-s)`` as ``r + s``. A guard that only single points need is not read. What the user wrote stays as it is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 from symgrad.differentiate import whole
-from symgrad.expr import CONSTANT, Expr, constant, free_symbols, intern_node, rewrite, topological
+from symgrad.expr import CONSTANT, Expr, constant, intern_node, rewrite, topological, users_nodes
 from symgrad.ops.movement import do
+from symgrad.show.constants import known
+from symgrad.show.factors import OPEN, Factors, joined
+from symgrad.show.large import is_large
+from symgrad.show.layout import Layout, Script, contraction, seen
 from symgrad.simplify.present import rank
 from symgrad.simplify.rewriting import number, with_args
 
-__all__ = ["plainly", "readable"]
+__all__ = ["as_read", "plainly", "readable", "settled"]
 
-_PRODUCT = frozenset({"mul", "div", "neg"})
-_Powers = dict[Expr, int]  # factor → how often
+_SUM = frozenset({"add", "sub"})
+_FACTORS = 16
+_LOOK_BACK = 16  # terms
+_MIRRORED = {"less": "greater", "greater": "less", "less_equal": "greater_equal", "greater_equal": "less_equal"}
+
+
+def as_read(e: Expr, layout: Callable[[Expr], Layout]) -> Expr:
+    """The expression as it is printed: what is derived in it, as people write that. ``layout``: how one node reads."""
+    order = topological(e)
+    if not any(n.origin for n in order):
+        return e
+    return settled([e], list(users_nodes([e])), layout)[0]
+
+
+def settled(roots: Sequence[Expr], written: Sequence[Expr] | None, layout: Callable[[Expr], Layout]) -> list[Expr]:
+    """The roots as they are read, products taken apart but for those that get a name."""
+    reading = _Reading(roots, written)
+    whole = reading.shared()
+    read = reading.read(whole)
+    while whole and not is_large(roots):
+        named = set(Script(read, layout, check=False).definitions)
+        kept = {n for n in whole if reading.new[n] in named}
+        if kept == whole:
+            break
+        whole, read = kept, reading.read(kept)
+    return read
 
 
 def readable(roots: Sequence[Expr], written: Sequence[Expr] | None = None, *, shared: bool = False) -> list[Expr]:
-    """The roots with equal factors as powers and reciprocals as fractions.
+    """The roots with equal factors as powers, reciprocals as fractions, and minus signs where they belong.
 
-    ``written``: what the user wrote: other products come in the conventional order, names in the order of the user.
-    ``shared``: products with several users are taken apart, too; otherwise they stay whole, so that they can have a name.
+    ``written``: what the user wrote, which stays, and whose names come in the user's order; in what is derived factors come in
+    the conventional one. ``shared``: products with several users are taken apart, too; otherwise they stay whole, so that they
+    can have a name.
 
     >>> import symgrad as sg
     >>> x, y = sg.symbols("x y")
     >>> readable([x*sg.exp(y)*x, 1/sg.sqrt(y)*x])
     [x**2*exp(y), x/sqrt(y)]
     """
-    order = topological(*roots)
-    uses = dict.fromkeys(order, 0)
-    for node in (*roots, *(a for n in order for a in n.args)):
-        uses[node] += not shared
-    inside = {a for n in order if n.op.name in _PRODUCT for a in _multiplied(n) if _is_open(a, n, uses)}
-    own = set(topological(*written or ()))
-    place = {s.name: k for k, s in enumerate(free_symbols(*written or ()))}
-    new: dict[Expr, Expr] = {}
-    opposite: dict[Expr, Expr] = {}  # products with a minus sign that has been put in front → without it
+    reading = _Reading(roots, written)
+    return reading.read(set() if shared else reading.shared())
+
+
+class _Reading:
+    """Formulas on the way to being read; ``new``: node → how it reads."""
+
+    def __init__(self, roots: Sequence[Expr], written: Sequence[Expr] | None) -> None:
+        self.roots = roots
+        self.order = topological(*roots)
+        self.own = set(topological(*written)) if written else set()
+        self.new: dict[Expr, Expr] = {}
+        self._kept: set[Expr] = set()  # how nodes read that stay parts of their own
+        order = topological(*written) if written else self.order
+        self._place = {seen(node): k for k, node in enumerate(order)}
+        self._called = {n.args[0]: n for n in order if n.op.name == "named" and n.args[0].args}  # rules see through names
+        self._names = {name: k for k, name in enumerate(_names_in_order(order))}
+
+    def shared(self) -> set[Expr]:
+        """What several formulas or nodes use, but for signs, reciprocals and products of two names, which are read with what they
+        belong to."""
+        uses = dict.fromkeys(self.order, 0)
+        for node in (*self.roots, *(a for n in self.order for a in n.args)):
+            uses[node] += 1
+        return {n for n, k in uses.items() if k > 1 and n.args and not _is_small(n)}
+
+    def read(self, kept: set[Expr]) -> list[Expr]:
+        """The roots as they are read; nodes in ``kept`` stay parts of their own."""
+        self.new, self._kept = {}, set()
+        inside = self._inside()
+        for node in self.order:
+            if node in self.own or not node.args:
+                self.new[node] = node
+                if node in kept:
+                    self._kept.add(node)
+                continue
+            args = [self._called[a] if a in self._called and node.op.name != "named" else self.new[a] for a in node.args]
+            new = node if all(a is b for a, b in zip(args, node.args, strict=True)) else with_args(node, args)
+            if node not in inside or node in kept:
+                new = self._derived(node, new)
+            self.new[node] = new
+            if node in kept:
+                self._kept.add(new)
+        return [whole(self.new[r]) for r in self.roots]
+
+    def _inside(self) -> set[Expr]:
+        """Products inside of products and sums inside of sums, which are read with these."""
+        found: set[Expr] = set()
+        for n in self.order:
+            if n in self.own:
+                continue
+            for family in (OPEN, _SUM):
+                if n.op.name in family:
+                    found |= {a for a in n.args if a.op.name in family and a.shape == n.shape}
+        outside = {a for n in self.order for a in n.args if not any(n.op.name in f and a.op.name in f for f in (OPEN, _SUM))}
+        return found - outside - set(self.roots)
+
+    def _derived(self, node: Expr, new: Expr) -> Expr:
+        name = new.op.name
+        if name == "ratio":  # 0 where the divisor is
+            new, name = joined("div", *new.args), "div"
+        if name in OPEN:
+            return self._product(node, new)
+        if name in _SUM:
+            return _fitting(self._sum(new), node)
+        if name == "where":
+            return self._choice(new)
+        if name == "contract":
+            return self._chain(new)
+        if name in _MIRRORED and number(new.args[0]) is not None and number(new.args[1]) is None:
+            return do(_MIRRORED[name], *new.args[::-1])
+        return new
+
+    def _product(self, node: Expr, new: Expr) -> Expr:
+        factors = Factors(new, lambda e: e is new or e not in self._kept, self.own.__contains__)
+        if any(number(f) == 0 for f in factors.powers):
+            return new
+        return _fitting(_scaled(factors.written(self._rank, node.shape)[0]), node)
+
+    def _rank(self, e: Expr) -> tuple[int, int, str]:
+        """Numbers, names in the user's order, functions in the order of what they are made of, sums."""
+        kind, name = rank(e)
+        if e.op is CONSTANT:
+            return (3, -1, "") if (k := known(e.params["value"])) is not None and "log" in k.text else (0, 0, "")
+        if e.op.name == "where":
+            kind = 5
+        elif e.op.name == "pow" and number(e.args[1]) is None and seen(e.args[0]).op.name == "symbol":
+            kind = 2
+        if kind == 1:
+            return kind, self._names.get(name, len(self._names)), name
+        e = seen(e)
+        return kind, self._place[e] if e in self._place else max((self._place.get(seen(a), 0) for a in e.args), default=0), ""
+
+    def _sum(self, e: Expr) -> Expr:
+        """The terms with their signs, numbers added up, a positive one in front."""
+        terms = _without_opposites(self._terms(e))
+        numbers = [k for k, (_, t) in enumerate(terms) if t.op is CONSTANT and not t.shape and t.kind != "boolean"]
+        if len(numbers) > 1:
+            total = sum((s * Fraction(repr(t.params["value"])) for s, t in (terms[k] for k in numbers)), Fraction(0))
+            value = int(total) if total.denominator == 1 and abs(total) < 2**53 else float(total)
+            if Fraction(repr(value)) == total:
+                rest = [t for k, t in enumerate(terms) if k not in numbers]
+                terms = [*rest, *([(-1 if value < 0 else 1, constant(abs(value)))] if value or not rest else [])]
+        if not terms:
+            return constant(0)
+        positive = next((k for k, (sign, _) in enumerate(terms) if sign > 0), 0)
+        (sign, first), others = terms[positive], [t for k, t in enumerate(terms) if k != positive]
+        total_ = do("neg", first) if sign < 0 else first
+        for sign, term in others:
+            total_ = joined("sub" if sign < 0 else "add", total_, term)
+        return total_
+
+    def _terms(self, e: Expr) -> list[tuple[int, Expr]]:
+        found: list[tuple[int, Expr]] = []
+        whole = self._kept
+        stack = [(1, e, True)]
+        while stack:
+            sign, node, opened = stack.pop()
+            if opened and node.op.name in _SUM and node.shape == e.shape:
+                left, right = node.args
+                stack += [
+                    (sign if node.op.name == "add" else -sign, right, right not in whole and right not in self.own),
+                    (sign, left, left not in whole),
+                ]
+                continue
+            own_sign, positive = _unsigned(node) if node not in whole else (1, node)
+            if positive is not node and positive.op.name in _SUM and positive not in self.own and positive not in whole:
+                stack.append((sign * own_sign, positive, True))
+            else:
+                found.append((sign * own_sign, positive))
+        return found
+
+    def _chain(self, e: Expr) -> Expr:
+        """``A @ (B @ C)`` of matrices as ``A @ B @ C``."""
+        chain: list[Expr] = []
+        stack = [e]
+        while stack:
+            part = stack.pop()
+            if _is_matrix_product(part) and part.ndim == 2 and (part is e or part not in self._kept):
+                stack += [_turned(x) if turned else x for x, turned in reversed(contraction(part).operands)]
+            else:
+                chain.append(part)
+        if len(chain) < 3:
+            return e
+        first, *others = chain
+        for factor in others:
+            first = do("contract", first, factor, spec="ij,jk->ik")
+        return first
+
+    def _choice(self, e: Expr) -> Expr:
+        """Without a guard against what happens at single points; with whole numbers."""
+        condition, a, b = e.args
+        if condition not in self.own:
+            if number(a) == 0 and _is_rare(condition) and b.shape == e.shape:
+                return b
+            if number(b) == 0 and (condition.op.name == "isfinite" or (condition.op.name == "not_equal" and _is_real(condition))):
+                return a if a.shape == e.shape else e
+        branches = [plainly([x])[0] if x.op is CONSTANT else x for x in (a, b)]
+        return intern_node(e.op, (condition, *branches), {}, e.shape, e.kind)
+
+
+_FEW = 100  # names
+
+
+def _names_in_order(order: Sequence[Expr]) -> list[str]:
+    """The names as the user writes them: of two in one product the left one first, else as they first occur."""
+    names = [n.name for n in order if n.op.name == "symbol"]
+    if len(names) > _FEW:
+        return names
+    before: dict[str, set[str]] = {name: set() for name in names}  # what stands in front of a name, directly or not
     for node in order:
-        args = [new[a] for a in node.args]
-        new[node] = node if all(a is b for a, b in zip(args, node.args, strict=True)) else with_args(node, args)
-        if node.op.name == "where" and all(a.op is CONSTANT for a in node.args[1:]):
-            new[node] = intern_node(node.op, (args[0], *plainly(args[1:])), {}, node.shape, node.kind)
-        if node.op.name in _PRODUCT and (shared or node not in inside):
-            new[node] = _product(node, new, uses, place, opposite, sort=written is not None and node not in own)
-        elif node.op.name in ("add", "sub") and args[1] in opposite:
-            new[node] = do("sub" if node.op.name == "add" else "add", args[0], opposite[args[1]])
-    return [new[r] for r in roots]
-
-
-def _multiplied(node: Expr) -> tuple[Expr, ...]:
-    return node.args[:1] if node.op.name == "div" else node.args
-
-
-def _is_open(part: Expr, whole: Expr, uses: Mapping[Expr, int]) -> bool:
-    """Whether a factor is a product that is read together with the whole; a reciprocal and
-    a minus sign are, whoever else uses them."""
-    if part.op.name == "neg" and part.shape in ((), whole.shape):
-        return True
-    if part.op.name not in _PRODUCT or part.shape != whole.shape or part.kind != whole.kind:
-        return False
-    return uses[part] <= 1 or (part.op.name == "div" and number(part.args[0]) == 1)
-
-
-def _product(
-    root: Expr, new: Mapping[Expr, Expr], uses: Mapping[Expr, int], place: Mapping[str, int], opposite: dict[Expr, Expr], sort: bool
-) -> Expr:
-    sign, above, below, merged = 1, _Powers(), _Powers(), False
-    stack = [(root, False)]
-    while stack:
-        node, divides = stack.pop()
-        if node.op.name in _PRODUCT and not divides and (node is root or _is_open(node, root, uses)):
-            if node.op.name == "neg":
-                sign = -sign
-                merged |= bool(above)  # a minus sign stands in front
-            stack += [(a, False) for a in reversed(_multiplied(node))]
-            if node.op.name == "div":
-                stack.append((node.args[1], True))
+        if node.op.name != "mul" or node.shape:
             continue
-        base, power = _power(new[node])
-        side = below if divides else above
-        if base in side and number(base) is not None:
-            return new[root]
-        merged |= base in side
-        side[base] = side.get(base, 0) + power
-    one = next((f for f in above if number(f) == 1), None) if below else None
-    if one is not None and all(f.op.name == "size" for f in below):  # a mean begins with 1/n
-        return new[root]
-    sort = sort and not root.shape and not any(f.op.name in _PRODUCT for f in above)
-    if not (merged or (one is not None and len(above) > 1) or sort):
-        return new[root]
-    ordered = sorted((f for f in above if f is not one), key=lambda f: _rank(f, place))
-    first, *others = [do("pow", f, constant(above[f])) if above[f] > 1 else f for f in ordered] or [constant(1)]
-    product, positive = first if sign > 0 else do("neg", first), first
-    for factor in others:
-        product, positive = do("mul", product, factor), do("mul", positive, factor)
-    for f, power in below.items():
-        divisor = do("pow", f, constant(power)) if power > 1 else f
-        product, positive = do("div", product, divisor), do("div", positive, divisor)
-    if (product.shape, product.kind) != (root.shape, root.kind):
-        return new[root]
-    if sign < 0:
-        opposite[product] = positive
-    return product
+        left, right = (_name_at_the_end(a, side) for a, side in zip(node.args, (-1, 0), strict=True))
+        if left and right and left != right and right not in before[left]:
+            for name, front in before.items():
+                if name == right or right in front:
+                    front |= {left, *before[left]}
+    found: list[str] = []
+    while names:
+        first = next(n for n in names if not before[n] - set(found))
+        names.remove(first)
+        found.append(first)
+    return found
 
 
-def _rank(e: Expr, place: Mapping[str, int]) -> tuple[int, int, str]:
-    kind, name = rank(e)
-    return kind, place.get(name, len(place)), name
+def _name_at_the_end(e: Expr, side: int) -> str:
+    """The name at the right (-1) or left (0) end of a product, without its power."""
+    for _ in range(_FACTORS):
+        if e.op.name == "pow" and number(e.args[1]) is not None:
+            e = e.args[0]
+        if e.op.name not in ("mul", "neg"):
+            break
+        e = e.args[side]
+    return e.name if e.op.name == "symbol" else ""
 
 
-def _power(e: Expr) -> tuple[Expr, int]:
-    exponent = number(e.args[1]) if e.op.name == "pow" and not e.args[1].shape else None
-    return (e.args[0], int(exponent)) if exponent is not None and exponent >= 1 and exponent == int(exponent) else (e, 1)
+def _is_small(e: Expr) -> bool:
+    if e.op.name == "neg" or (e.op.name == "div" and number(e.args[0]) == 1):
+        return True
+    return e.op.name in OPEN and all(not (a.args[0] if a.op.name == "neg" else a).args for a in e.args)
+
+
+def _without_opposites(terms: Sequence[tuple[int, Expr]]) -> list[tuple[int, Expr]]:
+    """``r - s - r`` is ``-s``."""
+    found: list[tuple[int, Expr]] = []
+    for sign, term in terms:
+        if (-sign, term) in found[-_LOOK_BACK:]:
+            found.remove((-sign, term))
+        else:
+            found.append((sign, term))
+    return found
+
+
+def _fitting(new: Expr, node: Expr) -> Expr:
+    """What is read for a node, of its kind; the node as it is where that does not have its shape."""
+    if new.shape != node.shape:
+        return node
+    return new if new.kind == node.kind else do("to_real", new)
+
+
+def _is_real(condition: Expr) -> bool:
+    return any(a.kind == "real" for a in condition.args)
+
+
+def _is_rare(condition: Expr) -> bool:
+    """Whether it holds where real numbers are equal, and hardly anywhere: ``(n == 0) & ~(abs(x) > 0)``."""
+    name = condition.op.name
+    if name == "equal":
+        return _is_real(condition)
+    if name == "logical_and":
+        return any(map(_is_rare, condition.args))
+    inner = condition.args[0]
+    return name == "logical_not" and inner.op.name == "greater" and inner.args[0].op.name == "abs" and number(inner.args[1]) == 0
+
+
+def _unsigned(e: Expr) -> tuple[int, Expr]:
+    """The sign that would be written in front, and the rest."""
+    spine: list[Expr] = []
+    while e.op.name in ("mul", "div") and len(spine) < _FACTORS:
+        spine.append(e)
+        e = e.args[0]
+    if e.op.name == "neg":
+        front = e.args[0]
+    elif e.op is CONSTANT and not e.shape and e.kind != "boolean" and e.params["value"] < 0:
+        front = constant(-e.params["value"])
+    else:
+        return 1, spine[0] if spine else e
+    for node in reversed(spine):
+        one = node.op.name == "mul" and number(front) == 1
+        front = node.args[1] if one else joined(node.op.name, front, node.args[1])
+    return -1, front
+
+
+def _scaled(product: Expr) -> Expr:
+    """``2*A.T @ b`` for a number times a product of matrices: no brackets needed."""
+    if product.op.name != "mul" or product.args[0].shape or not _is_matrix_product(product.args[1]):
+        return product
+    spine: list[tuple[Expr, Expr]] = []
+    first = product.args[1]
+    while _is_matrix_product(first) and len(spine) < _FACTORS:
+        (a, turned), (b, b_turned) = contraction(first).operands
+        spine.append((first, _turned(b) if b_turned else b))
+        first = _turned(a) if turned else a
+    first = do("mul", product.args[0], first)
+    for node, b in reversed(spine):
+        first = do("contract", first, b, spec="ij,j->i" if node.ndim == 1 else "ij,jk->ik")
+    return first
+
+
+def _is_matrix_product(e: Expr) -> bool:
+    """``A @ b`` or ``A @ B`` with a matrix in front."""
+    if e.op.name != "contract" or contraction(e).style != "matmul":
+        return False
+    (a, _), (b, _) = contraction(e).operands
+    return a.ndim == 2 and b.ndim <= 2
+
+
+def _turned(e: Expr) -> Expr:
+    return do("transpose", e, axes=(-1, -2))
 
 
 def plainly(roots: Sequence[Expr]) -> list[Expr]:

@@ -39,9 +39,11 @@ from symgrad.show.layout import (
     Script,
     contraction,
     inserted_or_dropped,
+    is_scaled,
     leads_negative,
     signed,
 )
+from symgrad.show.reading import as_read
 
 __all__ = ["number", "text", "text_layout"]
 
@@ -53,6 +55,7 @@ def text(expr: Expr, check: bool = True) -> str:
 
     ``check``: refuse two different symbols of one name (``ValueError``).
     """
+    expr = as_read(expr, text_layout)
     script = Script([expr], text_layout, check=check)
     lines = [f"{script.names[d]} = {script.write(d)}" for d in script.definitions]
     if expr not in script.names:
@@ -179,7 +182,7 @@ def _contract(e: Expr) -> Layout:
         return CALL, ["sum(", *product, f", axis={_axes(axes)})" if axes else ")"]
     if reading.style == "einsum":
         return CALL, [f'einsum("{reading.detail}", ', (a, ANY), ", ", (b, ANY), ")"]
-    pieces: list[Piece] = [(a, POSTFIX), ".T"] if a_turned else [(a, PRODUCT if _is_matmul(a) else PRODUCT + 1)]
+    pieces: list[Piece] = [(a, POSTFIX), ".T"] if a_turned else [(a, PRODUCT if _is_matmul(a) or is_scaled(a) else PRODUCT + 1)]
     pieces += [" @ ", *([(b, POSTFIX), ".T"] if b_turned else [signed(b, PRODUCT + 1)])]
     return PRODUCT, pieces
 

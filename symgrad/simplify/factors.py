@@ -1,6 +1,6 @@
 """FACTORS: local rules for sizes and numbers that scale a whole tensor, and for choices (``where``).
 
-The ``1/n`` of a mean travels outwards, to where fewer elements are left to scale: ``2/n*(X.T @ (X @ w - t))``.
+The ``1/n`` of a mean travels outwards, to where fewer elements are left to scale: ``2/n*X.T @ (X @ w - t)``.
 """
 
 from __future__ import annotations
