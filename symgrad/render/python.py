@@ -227,7 +227,8 @@ class _Entry:
         written = body.lines if self.entry.describe is None else body.annotated(self.entry.describe)
         lines += [line for line in written if line.strip() != "pass" or len(written) > 1]
         results = [self.name(b) for b in self.outputs]
-        lines += [f"    return {', '.join(results)}", "", ""]
+        total = "" if self.entry.describe is None else body.total()
+        lines += [f"    return {', '.join(results)}{f'  # {total}' if total else ''}", "", ""]
         given = [self.argument(b) for b in self.inputs] + [self.constant(b) for b in self.fixed] + [self.sizes[s] for s in inner_sizes]
         lines += self.wrapper(given)
         return "\n".join(lines) + "\n"
@@ -294,7 +295,7 @@ class _Entry:
         renamed = [f"{self.names_of[v.name]} stands for {v.name!r}" for v in self.entry.inputs if self.names_of[v.name] != v.name]
         arrays = [f"{self.names_of[v.name]} {format_shape(v.shape)}" for v in self.entry.inputs if v.shape]
         doc = self.entry.doc if len(self.entry.doc) <= LONGEST_DOC else self.entry.doc[:LONGEST_DOC] + " …"
-        parts = [comment_text(p) for p in (doc, "Shapes: " + ", ".join(arrays) if arrays else "", "; ".join(renamed)) if p]
+        parts = [comment_text(p) for p in (*doc.split("\n"), "Shapes: " + ", ".join(arrays) if arrays else "", "; ".join(renamed)) if p]
         lines = [_quoted(line) for part in parts for line in textwrap.wrap(part, 110)]
         if len(lines) < 2:
             return [f'    """{line}"""' for line in lines]

@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from symgrad import dims
@@ -43,7 +44,8 @@ from symgrad.loops.walk import buffers, made, registers, values, walk
 __all__ = ["Names", "PythonBody", "comment_text"]
 
 WIDEST = 88  # characters of an expression, then it gets a line of its own
-WIDEST_CODE, WIDEST_NOTE = 56, 60  # characters of a line before its note, and of a formula in a note
+WIDEST_CODE, WIDEST_NOTE, LEAST_NOTE = 56, 60, 24  # characters of a line before its note, and of a formula in a note
+WIDEST_LINE = 120  # with its note, whose formula is shortened for that
 FREE = frozenset("to_real to_integer to_boolean splat extract interleave iota index read constant".split())  # no operations of the formula
 RESERVED = frozenset(
     "abs bool convert digamma float floor_divide gelu gelu_tanh int math matrix max min njit np numba polygamma put_matrix range".split()
@@ -128,6 +130,7 @@ class PythonBody:
         self.temporaries = 0
         self.once: set[str] = set()  # temporaries that are read once
         self.notes: dict[int, Note] = {}  # lines that compute something
+        self.positions: set[Value] = set()  # what follows from places and sizes alone: whole numbers, conditions, choices between numbers
         self.rounds: Dim | None = 1  # of the loops around, None where they are not known before they run
 
     # --- lines ---
@@ -144,7 +147,7 @@ class PythonBody:
             self.lines[-1] = f"{'    ' * self.indent}{target} = {self.lines[-1].removeprefix(waiting)}"
             return
         self.line(f"{target} += {rest}" if rest is not None else f"{target} = {text.text}")
-        if text.made is not None:
+        if text.made is not None and text.made not in self.positions:
             self.note(text.made, text.operations)
 
     def note(self, made: Value | Statement, operations: Dim) -> None:
@@ -280,6 +283,8 @@ class PythonBody:
             self.settle(value)
 
     def let(self, s: Let) -> None:
+        if self.is_position(s):
+            self.positions.add(s.value)
         if s.op == "constant":
             self.make(s.value, number_text(s.params["value"]))
         elif s.op == "index":
@@ -291,8 +296,16 @@ class PythonBody:
             args = [self.get(a) for a in s.args]
             reads = frozenset[Any]().union(*(a.reads for a in args))
             made_text = EXPRESSIONS[s.op](self, s, args)
-            operations = sum(a.operations for a in args) + (2 if s.op == "fma" else s.op not in FREE)
+            own = 2 if s.op == "fma" else s.op not in FREE and s.value not in self.positions
+            operations = sum(a.operations for a in args) + own
             self.make(s.value, Text(made_text.text, made_text.level, reads, made_text.rest, s.value, operations))
+
+    def is_position(self, s: Let) -> bool:
+        """Whether a value follows from places and sizes alone, and is not arithmetic with real numbers: no operation of the formula."""
+        if s.op in ("constant", "index"):
+            return True
+        fixed = all(a in self.positions for a in s.args if isinstance(a, Value)) and s.op != "read"
+        return fixed and (s.value.kind != "real" or s.op in ("select", "splat"))
 
     def load(self, s: Load) -> None:
         self.make(s.value, self.masked(self.element(s.buffer, s.index), s.mask, s.buffer))
@@ -510,17 +523,28 @@ class PythonBody:
         for k, line in enumerate(self.lines):
             if told.get(k):
                 formula, before = None if told[k] == before else told[k], told[k]
-                parts = [shortened(formula, WIDEST_NOTE) if formula else "", counted(self.notes[k].operations)]
-                comment = "; ".join(part for part in parts if part)
+                operations = counted(self.notes[k].operations)
+                room = max(min(WIDEST_NOTE, WIDEST_LINE - max(len(line), column) - len(operations) - 6), LEAST_NOTE)
+                comment = "; ".join(part for part in (shortened(formula, room) if formula else "", operations) if part)
                 line = f"{line:<{column}}  # {comment}" if comment else line
             lines.append(line)
         return lines
 
+    def total(self) -> str:
+        """The operations of all lines, where several have some; nothing where they are not known before they run."""
+        found = [note.operations for note in self.notes.values() if note.operations != 0]
+        known = [operations for operations in found if operations is not None]
+        return f"{counted(reduce(dims.add, known))} in all" if len(known) == len(found) > 1 else ""
+
 
 def shortened(text: str, width: int) -> str:
-    """One line of a text, its middle left out where it is longer than that."""
+    """One line of a text, its middle left out where it is longer than that: between words, where there are any."""
     text = comment_text(" ".join(text.split()))
-    return text if len(text) <= width else f"{text[: width - width // 3 - 2]} … {text[len(text) - width // 3 + 1 :]}"
+    if len(text) <= width:
+        return text
+    end, begin = width - width // 3 - 2, len(text) - width // 3 + 1
+    space, next_space = text.rfind(" ", end // 2, end + 1), text.find(" ", begin - 1, len(text) - 3)
+    return f"{text[: space if space > 0 else end]} … {text[next_space + 1 if next_space > 0 else begin :]}"
 
 
 def counted(operations: Dim | None) -> str:
