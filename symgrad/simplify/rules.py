@@ -108,6 +108,9 @@ ALGEBRA: tuple[Pattern, ...] = (
     # functions
     Pattern("log exp",               CHEAPER,  "log(exp(x))",           "x"),
     Pattern("exp log",               CHEAPER,  "exp(log(x))",           "x"),
+    Pattern("exp log1p",             CHEAPER,  "exp(log1p(x))",         "1 + x"),
+    Pattern("expm1 log",             CHEAPER,  "expm1(log(x))",         "x - 1"),
+    Pattern("power by exp and log",  CHEAPER,  "exp(n*log(x))",         "x**n",                 _counts),
     Pattern("exp log_sigmoid",       CHEAPER,  "exp(log_sigmoid(x))",   "sigmoid(x)"),
     Pattern("log of sqrt",           CHEAPER,  "log(sqrt(x))",          "log(x)/2"),
     Pattern("log of 1/x",            CHEAPER,  "log(1/x)",              "-log(x)"),
@@ -129,6 +132,19 @@ ALGEBRA: tuple[Pattern, ...] = (
     Pattern("tan atan",              CHEAPER,  "tan(atan(x))",          "x"),
     Pattern("sin asin",              CHEAPER,  "sin(asin(x))",          "x"),
     Pattern("cos acos",              CHEAPER,  "cos(acos(x))",          "x"),
+    Pattern("cos atan",              CHEAPER,  "cos(atan(x))",          "1/hypot(1, x)"),
+    Pattern("sin atan",              CHEAPER,  "sin(atan(x))",          "x/hypot(1, x)"),
+    Pattern("cos asin",              CHEAPER,  "cos(asin(x))",          "sqrt((1 - x)*(1 + x))"),
+    Pattern("sin acos",              CHEAPER,  "sin(acos(x))",          "sqrt((1 - x)*(1 + x))"),
+    Pattern("sinh asinh",            CHEAPER,  "sinh(asinh(x))",        "x"),
+    Pattern("cosh asinh",            CHEAPER,  "cosh(asinh(x))",        "hypot(1, x)"),
+    Pattern("tanh asinh",            CHEAPER,  "tanh(asinh(x))",        "x/hypot(1, x)"),
+    Pattern("cosh acosh",            CHEAPER,  "cosh(acosh(x))",        "x"),
+    Pattern("sinh acosh",            CHEAPER,  "sinh(acosh(x))",        "sqrt(x - 1)*sqrt(x + 1)"),
+    Pattern("tanh atanh",            CHEAPER,  "tanh(atanh(x))",        "x"),
+    Pattern("asinh sinh",            CHEAPER,  "asinh(sinh(x))",        "x"),
+    Pattern("atanh tanh",            CHEAPER,  "atanh(tanh(x))",        "x"),
+    Pattern("square of hypot",       CHEAPER,  "hypot(x, y)**2",        "x**2 + y**2"),
     Pattern("sin**2 + cos**2",       CHEAPER,  "sin(x)**2 + cos(x)**2", "1"),
     Pattern("sin over cos",          CHEAPER,  "sin(x)/cos(x)",         "tan(x)"),
     Pattern("relu relu",             CHEAPER,  "relu(relu(x))",         "relu(x)"),
@@ -274,7 +290,8 @@ def _by_islands(e: Expr) -> Expr | None:
 PASSES: tuple[Rule, ...] = (
     Rule(ORDER,                    FORM,     ("add", "sub", "mul", "div", "neg"), _ordered, "5 + s*3*exp(s)"),
     Rule("gather factors and terms", CHEAPER, ("add", "sub", "mul", "div", "neg"), _by_islands, "s**2*sin(s) + 3*s*sin(s)"),
-    Rule("algebra by SymPy",       CHEAPER,  ("add", "sub", "mul", "div", "neg"), _by_islands, "sin(2*s)/cos(s)"),
+    Rule("identities of functions and polynomials", CHEAPER, ("add", "sub", "mul", "div", "neg"), _by_islands, "sin(2*s)/cos(s)"),
+    Rule("algebra by SymPy",       CHEAPER,  ("add", "sub", "mul", "div", "neg"), _by_islands, "(sinh(s + t) + sinh(s - t))/cosh(t)"),
 )  # fmt: skip
 
 IN_CODE: tuple[Rule, ...] = MOVEMENT + NUMBERS + REDUCTIONS + FACTORS + CHOICES + CONTRACTIONS + MATRICES
