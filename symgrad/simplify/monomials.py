@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache, reduce
-from math import gcd, isfinite
-from typing import NamedTuple, Protocol
+from math import gcd, isfinite, lcm
+from typing import Any, NamedTuple, Protocol, Union
 
 from symgrad.expr import CONSTANT, Expr, constant, topological
 from symgrad.simplify.cost import power_cost
 from symgrad.simplify.rewriting import do, number, see
 from symgrad.simplify.terms import built_sum
 
-__all__ = ["gatherings", "ONE", "Gatherer", "Identity", "Monomial", "Terms", "gathered", "merged"]
+__all__ = ["ONE", "Gatherer", "Identity", "Monomial", "Rational", "Terms", "gathered", "gatherings", "merged"]
 
 MAX_POWER = 16
 MAX_TERMS = 12  # of a sum that is multiplied out
@@ -25,7 +25,7 @@ MAX_REUSED = 48  # nodes that a product is compared with
 MAX_SHARED = 12  # nodes with several uses that are kept as they are in one of the ways
 _LEAST = 2.0**-64  # of numbers that are made one; none is larger than its reciprocal
 
-_ONE = Fraction(1)  # most coefficients are this very one
+Rational = Union[int, Fraction]  # whole numbers mostly are int, which is many times faster
 Powers = dict[Expr, int]  # exponents in halves: 2 is the first power, 1 the root
 Key = frozenset[tuple[Expr, int]]
 
@@ -33,7 +33,7 @@ Key = frozenset[tuple[Expr, int]]
 class Monomial(NamedTuple):
     """``coefficient`` times every base to its power."""
 
-    coefficient: Fraction
+    coefficient: Rational
     powers: Powers
 
     def times(self, other: Monomial, exponent: int = 1) -> Monomial:
@@ -45,17 +45,19 @@ class Monomial(NamedTuple):
                 powers[base] = total
             else:
                 powers.pop(base, None)
-        if other.coefficient is _ONE:
+        factor = other.coefficient
+        if factor == 1:
             return Monomial(self.coefficient, powers)
-        factor = other.coefficient if exponent == 1 else other.coefficient**exponent
-        return Monomial(factor if self.coefficient is _ONE else self.coefficient * factor, powers)
+        if exponent != 1:
+            factor = factor**exponent if exponent > 0 else Fraction(factor) ** exponent
+        return Monomial(self.coefficient * factor, powers)
 
     @property
     def key(self) -> Key:
         return frozenset(self.powers.items())
 
 
-ONE = Monomial(_ONE, {})
+ONE = Monomial(1, {})
 Terms = list[Monomial]
 
 
@@ -135,7 +137,7 @@ class Gatherer:
         self.uses: dict[Expr, int] = {}
         self.terms: dict[Expr, Terms] = {}
         self.sums: dict[Expr, Terms] = {}
-        self.known: dict[frozenset[tuple[Key, Fraction]], tuple[Expr, Fraction]] = {}
+        self.known: dict[frozenset[tuple[Key, Rational]], tuple[Expr, Rational]] = {}
         self.wholes: dict[Expr, Monomial] = {}  # of which roots are taken: a base → what it is
         self.reused: dict[Expr, Monomial] = {}
         self.fractional = False
@@ -206,7 +208,7 @@ class Gatherer:
         new = node if all(a is b for a, b in zip(args, node.args)) else do(node.op.name, *args, **node.params)
         if new.shape != node.shape or new.kind != node.kind:
             new = node
-        return Monomial(_ONE, {new: 2})
+        return Monomial(1, {new: 2})
 
     def _root(self, x: Monomial) -> Monomial:
         """The root of a product is no product of roots: its factors may be negative."""
@@ -219,7 +221,7 @@ class Gatherer:
         whole = self.write(x)
         guarded = see(whole)
         self.wholes[whole] = self.forms.get(guarded, x) if guarded is not whole else x
-        return Monomial(_ONE, {whole: 1})
+        return Monomial(1, {whole: 1})
 
     def _settled(self, x: Monomial) -> Monomial:
         """Whole powers of what a root was taken of, as the powers of its factors; even powers of ``abs(x)`` as those of ``x``."""
@@ -244,7 +246,7 @@ class Gatherer:
         terms = merged(terms)
         if there:
             self._remember(node, terms)
-            return Monomial(_ONE, {node: 2})
+            return Monomial(1, {node: 2})
         self.terms[node] = terms
         return self.product_of(terms)
 
@@ -261,7 +263,7 @@ class Gatherer:
         if self.identity is not None:
             terms = self.identity.terms(terms, self)
         if len(terms) < 2:
-            return terms[0] if terms else Monomial(Fraction(0), {})
+            return terms[0] if terms else Monomial(0, {})
         factor = _common(terms, self.fractions)
         if self.fractions:
             multiplied = self.multiplied_out([t.times(_inverse(factor)) for t in terms])
@@ -280,7 +282,7 @@ class Gatherer:
         if len(flat) != len(rest):
             return self._settled(factor.times(self.product_of(flat)))
         base, scale = self._base_of(flat)
-        return self._settled(Monomial(factor.coefficient * scale, factor.powers).times(Monomial(_ONE, {base: 2})))
+        return self._settled(Monomial(factor.coefficient * scale, factor.powers).times(Monomial(1, {base: 2})))
 
     def multiplied_out(self, terms: Terms) -> Terms:
         """The terms without brackets, where few enough come of it."""
@@ -291,18 +293,18 @@ class Gatherer:
             if inner is None:
                 done.append(term)
                 continue
-            rest = term.times(Monomial(_ONE, {inner: 2}), -1)
+            rest = term.times(Monomial(1, {inner: 2}), -1)
             waiting.extend(rest.times(t) for t in self.sums[inner])
             if len(waiting) + len(done) > MAX_TERMS * len(terms):
                 return terms
         return merged(done[::-1])
 
-    def _base_of(self, terms: Terms) -> tuple[Expr, Fraction]:
+    def _base_of(self, terms: Terms) -> tuple[Expr, Rational]:
         """The node that is this sum but for a factor, and the factor."""
         identity, scale = _identity(terms)
         if identity in self.known:
             base, other = self.known[identity]
-            return base, scale / other
+            return base, _ratio(scale, other)
         written = sorted(terms, key=lambda t: t.coefficient < 0)
         sign = 1
         if written[0].coefficient < 0:
@@ -312,7 +314,7 @@ class Gatherer:
         if len(terms) > 1:
             self.sums[base] = written
             self.known[identity] = (base, scale * sign)
-        return base, Fraction(sign)
+        return base, sign
 
     def _remember(self, base: Expr, terms: Terms) -> None:
         if len(terms) > 1:
@@ -326,7 +328,7 @@ class Gatherer:
         """The cheapest way to compute a product from what is there."""
         for base in [b for b, p in x.powers.items() if p % 2 and b in self.wholes]:
             for step in (1, -1):  # x/sqrt(x*y) is sqrt(x*y)/y
-                other = x.times(Monomial(_ONE, {base: 2}), step).times(self.wholes[base], -step)
+                other = x.times(Monomial(1, {base: 2}), step).times(self.wholes[base], -step)
                 x = min(x, other, key=_price)
         price = _price(x)
         while x.coefficient and price:
@@ -359,7 +361,7 @@ def _uses_up(powers: Powers, part: Powers, exponent: int) -> bool:
 # --- numbers and terms -----------------------------------------------------------------------------
 
 
-def _nice(node: Expr) -> Fraction | None:
+def _nice(node: Expr) -> Rational | None:
     """A number that may be added up and multiplied: whole, or a short binary fraction."""
     value = number(node)
     if value is None or node.shape or not isfinite(value) or (value == 0 and str(value).startswith("-")):
@@ -368,11 +370,15 @@ def _nice(node: Expr) -> Fraction | None:
 
 
 @lru_cache(maxsize=1024)
-def _short(value: int | float) -> Fraction | None:
-    if value == 1:
-        return _ONE
+def _short(value: int | float) -> Rational | None:
     fraction = Fraction(value)
-    return fraction if abs(fraction.numerator) < 10**6 and fraction.denominator <= 1024 else None
+    if abs(fraction.numerator) >= 10**6 or fraction.denominator > 1024:
+        return None
+    return fraction.numerator if fraction.denominator == 1 else fraction
+
+
+def _ratio(a: Rational, b: Rational) -> Rational:
+    return a if b == 1 else -a if b == -1 else Fraction(a) / b
 
 
 def _exponent(node: Expr) -> int | None:
@@ -383,11 +389,11 @@ def _exponent(node: Expr) -> int | None:
 
 
 def _negative(x: Monomial) -> Monomial:
-    return Monomial(_ONE if x.coefficient == -1 else -x.coefficient, x.powers)
+    return Monomial(-x.coefficient, x.powers)
 
 
 def _inverse(x: Monomial) -> Monomial:
-    return Monomial(x.coefficient if x.coefficient is _ONE else 1 / x.coefficient, {base: -power for base, power in x.powers.items()})
+    return Monomial(_ratio(1, x.coefficient), {base: -power for base, power in x.powers.items()})
 
 
 def merged(terms: Iterable[Monomial]) -> Terms:
@@ -411,20 +417,16 @@ def _common(terms: Terms, fractions: bool) -> Monomial:
         elif max(here) < 0:
             powers[base] = max(here)
     sizes = [t.coefficient for t in terms]
-    factor = Fraction(reduce(gcd, [s.numerator for s in sizes]), reduce(_lcm, [s.denominator for s in sizes]))
-    return Monomial(_ONE if factor == 1 else factor, powers)
+    return Monomial(_ratio(gcd(*(s.numerator for s in sizes)), lcm(*(s.denominator for s in sizes))), powers)
 
 
-def _lcm(a: int, b: int) -> int:
-    return a * b // gcd(a, b)
-
-
-def _identity(terms: Terms) -> tuple[frozenset[tuple[Key, Fraction]], Fraction]:
+def _identity(terms: Terms) -> tuple[frozenset[tuple[Key, Rational]], Rational]:
     """What equal sums have in common, up to a factor, and the factor."""
-    scale = max((t.coefficient for t in terms), key=lambda c: (abs(c), c))
-    plus = frozenset((t.key, t.coefficient / abs(scale)) for t in terms)
+    sizes: list[Any] = [abs(t.coefficient) for t in terms]
+    largest: Rational = max(sizes)
+    plus = frozenset((t.key, _ratio(t.coefficient, largest)) for t in terms)
     minus = frozenset((key, -c) for key, c in plus)
-    return (plus, abs(scale)) if hash(plus) <= hash(minus) else (minus, -abs(scale))
+    return (plus, largest) if hash(plus) <= hash(minus) else (minus, -largest)
 
 
 # --- products --------------------------------------------------------------------------------------
@@ -457,7 +459,7 @@ def _price(x: Monomial) -> float:
     total += max(0, above - 1) + max(0, below - 1) + (4.0 if below else 0.0)
     if below == 1 and above and (power := min(bases)) < -2 and -power in bases and x.coefficient.denominator == 1:
         total -= _power_price(power)  # x**2/y**2 is (x/y)**2
-    if x.coefficient is _ONE:
+    if x.coefficient == 1:
         return total
     top, bottom = abs(x.coefficient.numerator), x.coefficient.denominator
     total += (top != 1 and above > 0) + (bottom != 1 and below > 0) + (x.coefficient < 0 and (top == 1 or not above))
@@ -481,7 +483,7 @@ def _one_number(x: Monomial) -> tuple[float | None, Monomial]:
     if not inexact or not all(_LEAST < abs(float(number(base) or 0)) < 1 / _LEAST for base in inexact):
         return None, x
     factor = float(reduce(lambda a, b: a * b, (Fraction(float(number(b) or 0)) ** (p // 2) for b, p in inexact.items()), x.coefficient))
-    rest = Monomial(_ONE, {base: power for base, power in x.powers.items() if base not in inexact})
+    rest = Monomial(1, {base: power for base, power in x.powers.items() if base not in inexact})
     return (factor, rest) if _LEAST < abs(factor) < 1 / _LEAST else (None, x)
 
 
