@@ -15,7 +15,7 @@ from math import lcm
 from symgrad.expr import Expr, topological
 from symgrad.simplify.cost import cost
 from symgrad.simplify.in_place import changed_in_place
-from symgrad.simplify.monomials import ONE, Gatherer, Identity, Monomial, Terms, gathered
+from symgrad.simplify.monomials import ONE, Gatherer, Identity, Monomial, Rational, Terms, gathered
 from symgrad.simplify.polynomials import Sparse, common_factor, may_cancel, quotient
 from symgrad.simplify.products import products_shared
 from symgrad.simplify.rewriting import do
@@ -96,7 +96,7 @@ def _has_common_factors(order: Sequence[Expr]) -> bool:
 def _units(order: Sequence[Expr]) -> dict[Expr, tuple[Expr, int]]:
     """Exponentials that are whole powers of others in the formula: each as that one and the power."""
     gatherer = Gatherer((), False, True)
-    by_kind: dict[object, list[tuple[Fraction, Expr]]] = {}
+    by_kind: dict[object, list[tuple[Rational, Expr]]] = {}
     for n in order:
         if n.op.name == "exp":
             x = gatherer.monomial(n.args[0])
@@ -105,8 +105,8 @@ def _units(order: Sequence[Expr]) -> dict[Expr, tuple[Expr, int]]:
     for group in by_kind.values():
         least, unit = min(group, key=lambda item: (abs(item[0]), item[0] < 0))
         for c, n in group:
-            if n is not unit and least and (c / least).denominator == 1 and abs(c / least) <= MAX_EXPONENT:
-                found[n.args[0]] = (unit, int(c / least))
+            if n is not unit and least and (times := Fraction(c) / least).denominator == 1 and abs(times) <= MAX_EXPONENT:
+                found[n.args[0]] = (unit, int(times))
     return found
 
 
