@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.datasets import make_moons
 
 import symgrad as sg
-from symgrad.train.pictures import boundary_figure
 
 points, labels = make_moons(100, noise=0.1, random_state=0)
 
@@ -34,5 +33,5 @@ print(f"100 steps took {fit.timings['train'] * 1e3:.2f} ms")
 
 if len(sys.argv) > 1:  # python examples/moons.py FOLDER: draw the picture there
     names = ["outer moon", "inner moon"]
-    figure = boundary_figure(lambda p: score(x=p, **fit.params), (points, labels), None, names, "Two moons", ("x1", "x2"))
-    figure.savefig(Path(sys.argv[1]) / "moons.png")
+    picture = sg.plot_decision_boundary(net(x), points, labels, fit.params, classes=names, title="Two moons")
+    picture.save(Path(sys.argv[1]) / "moons.png")

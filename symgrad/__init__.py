@@ -40,7 +40,7 @@ _ROOMS = {
         "sympy_bridge": "from_sympy to_sympy", "ops.define": "define_op",
         "differentiate": "grad jacobian hessian jvp vjp hvp check_grads", "simplify": "simplify",
         "show": "at", "show.explain": "explain", "show.drawing": "draw", "show.plotting": "plot", "pipeline": "compile", "run": "Function",
-        "train": "fit Fit", "train.pictures": "plot_decision_boundary",
+        "train": "fit Fit", "train.boundary": "plot_decision_boundary",
     }.items()
     for name in names.split()
 }  # fmt: skip

@@ -400,15 +400,69 @@ def test_a_model_without_a_boundary_in_sight() -> None:
 @pytest.mark.parametrize("arguments, kind, message", [
     ((X @ w, POINTS, LABELS), TypeError, "Without a value are x, w"),
     ((X @ w, POINTS, LABELS, {"w": [1.0, 2.0], "x": POINTS}), TypeError, "Without a value are none"),
-    ((X @ w, POINTS[:, :1], LABELS, {"w": [1.0, 2.0]}), sg.ShapeError, r"points \(n, 2\)"),
+    ((X @ w, np.ones((60, 3)), LABELS, {"w": [1.0, 2.0]}), sg.ShapeError, r"points \(n, 2\) or \(n, 1\) with labels \(n,\), not \(60, 3\)"),
+    ((X @ w, [["a", "b"]], [1], {"w": [1.0, 2.0]}), TypeError, "that are numbers"),
+    ((X @ w, POINTS * np.nan, LABELS, {"w": [1.0, 2.0]}), ValueError, "60 of 60 points are not finite"),
+    ((X @ w, POINTS, POINTS[:, 0], {"w": [1.0, 2.0]}), ValueError, "60 different real numbers: a regression's prediction"),
+    ((X @ w, POINTS, LABELS, [1.0]), TypeError, "params is a dict, name → array, as fit.params is, not list"),
+    (("x", POINTS, LABELS), TypeError, r"an expression of the points, as net\(x\) is.*not str"),
     ((X @ w, POINTS, LABELS[:-1], {"w": [1.0, 2.0]}), sg.ShapeError, r"labels \(n,\)"),
-    ((X @ w, POINTS, LABELS * 0, {"w": [1.0, 2.0]}), ValueError, "there is one"),
-    ((lambda p: np.zeros((len(p), 3)), POINTS, LABELS), sg.ShapeError, r"for 2 classes \(n,\) is needed"),
+    ((X @ w, POINTS, LABELS * 0, {"w": [1.0, 2.0]}), ValueError, "there is only 0"),
+    ((X @ w, POINTS[:0], LABELS[:0], {"w": [1.0, 2.0]}), ValueError, "there is none"),
+    ((lambda p: np.zeros((len(p), 3)), POINTS, LABELS), sg.ShapeError, r"60 points have shape \(60, 3\); for 2 classes \(n,\)"),
     ((lambda p: p[:, 0], POINTS, np.arange(60) % 3), sg.ShapeError, r"for 3 classes \(n, 3\) is needed"),
 ])  # fmt: skip
 def test_wrong_models(arguments, kind, message) -> None:
     with pytest.raises(kind, match=message):
         sg.plot_decision_boundary(*arguments)
+
+
+def test_wrong_tests_and_names() -> None:
+    for options, kind, message in (({"test": (POINTS,)}, TypeError, "test is two arrays"), ({"names": ("a",)}, ValueError, "1 for 2"),
+                                   ({"test": (POINTS[:, :1], LABELS)}, sg.ShapeError, r"\(60, 2\), those of the test \(60, 1\)"),
+                                   ({"classes": ["a"]}, ValueError, "1 names for 2")):
+        with pytest.raises(kind, match=message):
+            sg.plot_decision_boundary(lambda p: p[:, 0], POINTS, LABELS, **options)
+
+
+def test_a_network_is_a_model() -> None:
+    net = sg.nn.MLP(2, [4, 1], activation="tanh")
+    sg.plot_decision_boundary(net, POINTS, LABELS, net.init(seed=0))
+
+
+def test_more_classes_than_colours_have_other_shapes() -> None:
+    labels = np.arange(60) % 12
+    ax = sg.plot_decision_boundary(lambda p: np.zeros((len(p), 12)) + p[:, :1] * np.arange(12), POINTS, labels).axes[0]
+    looks = {(tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.shape) for c in ax.collections if c.get_label() in map(str, range(12))}
+    assert len(looks) == 12
+
+
+def test_points_on_a_line_lie_on_their_curves() -> None:
+    line, points = sg.symbol("x", ("n", 1)), np.linspace(-1, 1, 40)
+    labels = np.where(points > 0.25, "yes", "no")
+    for model in (4 * (line[:, 0] - 0.25), 4 * (line - 0.25), 4 * (sg.symbol("x", "n") - 0.25), lambda p: 4 * (p[:, 0] - 0.25)):
+        ax = sg.plot_decision_boundary(model, points, labels, names=("length [cm]",)).axes[0]
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("length [cm]", "score")
+        no, yes = (np.asarray(c.get_offsets()) for c in ax.collections if c.get_label() in ("no", "yes"))
+        np.testing.assert_allclose(yes[:, 1], 4 * (yes[:, 0] - 0.25))
+        assert len(no) == 25 and len(yes) == 15
+    three = sg.plot_decision_boundary(lambda p: np.concatenate([-p, 0 * p, p], axis=1), points, np.arange(40) % 3, theme="dark")
+    assert three.axes[0].get_ylabel() == "probability"
+
+
+def test_epochs_are_whole_and_metrics_have_their_names() -> None:
+    from symgrad.train.pictures import history_figure
+
+    for epochs in (1, 2, 3, 300):
+        values = np.linspace(2.0, 0.01, epochs)
+        picture = history_figure({"loss": values, "val_loss": values, "error rate": values, "val_error rate": values}, note="stopped")
+        picture.figure.draw_without_rendering()
+        loss, metric = picture.axes
+        assert all(t == round(t) for t in loss.get_xticks()) and metric.get_title(loc="left") == "error rate"
+        assert [t.get_text() for t in loss.texts][-1] == "stopped"
+    diverged = history_figure({"loss": np.array([1.0, 1e20, 1e231])})
+    diverged.figure.draw_without_rendering()
+    assert not any("+" in t.get_text() for t in (*diverged.axes[0].get_yticklabels(), *diverged.axes[0].texts))
 
 
 def test_where_loss_curves_end_is_legible() -> None:

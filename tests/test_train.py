@@ -353,6 +353,19 @@ def test_plain_lines_without_a_terminal(capsys):
     assert lines[-1].startswith("epoch 40/40  loss ")
 
 
+def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import util
+
+    from rich import console
+
+    from symgrad.train import progress
+
+    monkeypatch.setattr(console, "_is_jupyter", lambda: True)
+    for missing, kind in ((False, progress.Bar), (True, progress.Lines)):
+        monkeypatch.setattr(progress, "find_spec", lambda name, gone=missing: None if gone else util.find_spec("rich"))
+        assert isinstance(progress.reporter(True), kind)
+
+
 def test_formulas_and_timings():
     result = fit(epochs=1)
     lines = str(result.step.formulas).splitlines()

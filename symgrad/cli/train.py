@@ -190,7 +190,7 @@ def _write(out: str, dataset: Dataset, net: Any, settings: Settings, fit: Any, o
 
 
 def _pictures(dataset: Dataset, net: Any, fit: Any, outputs: Any) -> Any:
-    from symgrad.train import pictures
+    from symgrad.train import boundary, pictures
 
     layers = "-".join(map(str, (net.inputs, *net.sizes)))
     title = f"{os.path.basename(dataset.name)}: {layers}, {net.activation.name}"
@@ -206,7 +206,7 @@ def _pictures(dataset: Dataset, net: Any, fit: Any, outputs: Any) -> Any:
             result = outputs((points - dataset.centre) / dataset.scale)
             return result if dataset.task == "classes" else result[:, 0]
 
-        figure = pictures.boundary_figure(score, (dataset.raw(x), y), (dataset.raw(x_test), y_test), dataset.classes, title,
+        figure = boundary.boundary_figure(score, (dataset.raw(x), y), (dataset.raw(x_test), y_test), dataset.classes, title,
                                           (dataset.features[0], dataset.features[1]))
         yield "boundary.png", figure, "the decision boundary"
         return

@@ -61,7 +61,7 @@ class Fit:
         from symgrad.show.themes import theme_named
         from symgrad.train.pictures import history_figure
 
-        return history_figure(self.history, title, theme_named(theme))
+        return history_figure(self.history, title, theme_named(theme), self.stopped)
 
     def __repr__(self) -> str:
         last = "".join(f", {name} {values[-1]:.6g}" for name, values in self.history.items() if len(values))

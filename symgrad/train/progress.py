@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 __all__ = ["Bar", "Lines", "Quiet", "Reporter", "reporter"]
@@ -79,4 +80,6 @@ def reporter(progress: bool) -> Reporter:
     from rich.console import Console
 
     console = Console(stderr=True)
+    if console.is_jupyter and find_spec("ipywidgets") is None:  # rich's bar would warn and draw nothing
+        return Lines()
     return Bar(console) if console.is_terminal or console.is_jupyter else Lines()
