@@ -24,6 +24,7 @@ def _context(digits: int) -> Any:
     return context
 
 
+_FEW = 64  # a whole power up to here is multiplications; others ask a logarithm first
 _HUGE = 10**6  # exponents beyond overflow every float, and mpmath would compute all their digits
 
 
@@ -32,6 +33,8 @@ def _exp(c: Any, x: Any) -> Any:
 
 
 def _pow(c: Any, x: Any, p: Any) -> Any:
+    if abs(p) <= _FEW and p == int(p):
+        return x ** int(p)
     if x == 0 or x == 1 or p == 0 or abs(p * c.log(abs(x))) < _HUGE:
         return c.power(x, p)
     return c.inf if (p > 0) == (abs(x) > 1) else c.zero
