@@ -177,7 +177,7 @@ def _below(line: str) -> int:
 def _heading(d: Derivation, point: Point | None) -> Iterator[str]:
     *parts, last = text(d.expr).split("\n")
     by = f"differentiated by {', '.join(f'{s.name}{title_words(s, _one_line)}' for s in d.wrt)}"
-    if d.expr.op.name == "symbol" or is_defined_by_steps(d, len(parts)):
+    if d.expr.op.name == "symbol" or is_defined_by_steps(d):
         yield f"{d.label}, {by}"
     elif parts or d.expr.op.name == "named":
         yield f"{d.label}, {by}, where"

@@ -61,7 +61,7 @@ def _where(point: Point | None) -> str:
 
 def _definitions(d: Derivation) -> list[str]:
     *parts, last = text(d.expr).split("\n")
-    if d.expr.op.name == "symbol" or is_defined_by_steps(d, len(parts)):
+    if d.expr.op.name == "symbol" or is_defined_by_steps(d):
         return []
     return [*parts, last if d.expr.op.name == "named" else f"{d.label} = {last}"]
 

@@ -28,10 +28,10 @@ def as_latex(d: Derivation, gradients: Formulas, point: Point | None) -> str:
     """Steps, chain rule, the derivatives put together, what simplified them, and the result in one aligned block."""
     rows = [_title("Steps"), *_step_rows(d), _title(f"Chain rule, from ${latex_name(d.label)}$ back"), *_chain_rows(d, point)]
     rows += [_title(f"Put together: {_words(d.before, d)}"), *_rows_of(d.put_together())]
-    if d.rewritings or d.changes:
+    done = list(_rewriting_rows(d) if d.rewritings else map(_change_row, d.changes))
+    if done:
         words = "" if d.rewritings else legend(d.changes)
-        rows.append(_title("Simplified") + (rf"\quad \text{{({_in_text(words)})}}" if words else ""))
-        rows += _rewriting_rows(d) if d.rewritings else map(_change_row, d.changes)
+        rows += [_title("Simplified") + (rf"\quad \text{{({_in_text(words)})}}" if words else ""), *done]
     rows += [_title(f"Result: {_words(d.after, d)}"), *_rows_of(gradients), *_gradient_rows(d, point)]
     return "\n".join([r"\begin{aligned}", *(row if row.endswith(_BREAK) else f"{row} {_BREAK}" for row in rows), r"\end{aligned}"])
 
@@ -46,7 +46,7 @@ def as_markdown(d: Derivation, gradients: Formulas, point: Point | None) -> str:
         *_headed("### Steps", _aligned(_step_rows(d))),
         *_headed(f"### Chain rule, from ${latex_name(d.label)}$ back", _aligned(_chain_rows(d, point))),
         f"### Put together: {cost_words(d.before, d.expr)}", _block([d.put_together().latex()]),
-        *([f"### {_simplified(d)}", _simplified_part(d)] if d.rewritings or d.changes else []),
+        *_simplified(d),
         f"### Result: {cost_words(d.after, d.expr)}", _block([gradients.latex()]),
         *([_block(_aligned(_gradient_rows(d, point)))] if point is not None else []),
     ]  # fmt: skip
@@ -65,22 +65,27 @@ def _headed(title: str, lines: list[str]) -> list[str]:
 # --- what simplification did ----------------------------------------------------------------------------------
 
 
-def _simplified(d: Derivation) -> str:
-    words = "" if d.rewritings else legend(d.changes)
-    return f"Simplified ({words})" if words else "Simplified"
-
-
-def _simplified_part(d: Derivation) -> str:
+def _simplified(d: Derivation) -> list[str]:
+    """The part of a page, nothing where nothing shows."""
     if d.rewritings:
-        return _block(_aligned(_rewriting_rows(d)))
-    return "\n".join(f"- {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: `{c.before}` → `{c.after}`" for c in d.changes)
+        return _headed("### Simplified", _aligned(_rewriting_rows(d)))
+    words = legend(d.changes)
+    rules = [f"- {c.rule}{f' ({c.times} times)' if c.times > 1 else ''}: `{c.before}` → `{c.after}`" for c in d.changes]
+    return [f"### Simplified ({words})" if words else "### Simplified", "\n".join(rules)] if rules else []
 
 
 def _rewriting_rows(d: Derivation) -> Iterator[str]:
-    for r, step in zip(d.rewritings, (s for s in d.wrt if any(r.name == f"d{d.label}/d{s.name}" for r in d.rewritings)), strict=True):
-        head = _partial(d.label, step.name)
-        for k, (rules, e) in enumerate(r.lines):
-            yield f"{'' if k else head} &= {latex(e)} && {_rule(', '.join(rules))}"
+    """Lines that differ in this notation; the rules of others go with the next one that does."""
+    raw = {f"d{d.label}/d{s.name}": (s, e) for s, e in zip(d.wrt, d.raw, strict=True)}
+    for r in d.rewritings:
+        step, before = raw[r.name]
+        head, last, pending = _partial(d.label, step.name), latex(before), dict[str, None]()
+        for rules, e in r.lines:
+            pending.update(dict.fromkeys(rules))
+            written = latex(e)
+            if written != last:
+                yield f"{head} &= {written} && {_rule(', '.join(pending))}"
+                head, last, pending = "", written, {}
 
 
 def _change_row(c: Change) -> str:

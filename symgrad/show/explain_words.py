@@ -12,7 +12,7 @@ from symgrad import dims
 from symgrad.evaluate import evaluate
 from symgrad.expr import Array, Expr, topological
 from symgrad.show.derivation import Derivation, Step, Term
-from symgrad.show.layout import PRODUCT, leads_negative
+from symgrad.show.layout import PRODUCT, Script, leads_negative, seen
 from symgrad.show.point import Point
 from symgrad.show.text import text_layout
 from symgrad.simplify.cost import NAMED_SIZE, Cost
@@ -31,9 +31,11 @@ class Line:
     body: str
 
 
-def is_defined_by_steps(derivation: Derivation, parts: int) -> bool:
-    """Whether a definition in several lines would give names of its own to what the steps name: ``parts`` lines in front of the last."""
-    return parts > sum(n.op.name == "named" and n is not derivation.expr for n in topological(derivation.expr))
+def is_defined_by_steps(derivation: Derivation) -> bool:
+    """Whether the definition in several lines would give parts other names than the steps have."""
+    names = {seen(s.node): s.name for s in derivation.steps}
+    script = Script([derivation.expr], text_layout, check=False)
+    return any(names.get(part) != script.names[part] for part in script.definitions if part.op.name != "named")
 
 
 def values_of(derivation: Derivation, point: Point | None) -> dict[Expr, Any]:
