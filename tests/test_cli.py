@@ -128,6 +128,16 @@ def test_source_is_a_python_module(capsys):
     assert "symgrad" not in re.sub(r'""".*?"""|#.*', "", out, flags=re.S)  # it runs without us
 
 
+def test_source_into_a_file(capsys, tmp_path):
+    file = tmp_path / "model.py"
+    assert call(capsys, "source", "tanh(w*x + b)", "--wrt", "w", "--annotate", "-o", str(file)) == (0, "", "")
+    program = file.read_text(encoding="utf-8")
+    compile(program, "generated", "exec")
+    assert "# tanh(w*x + b); 3 operations" in program
+    status, _, err = call(capsys, "source", "x", "-o", str(tmp_path / "nowhere" / "model.py"))
+    assert status == 2 and "nowhere" in err and len(err.splitlines()) == 1
+
+
 # --- pictures ------------------------------------------------------------------------------------------
 
 

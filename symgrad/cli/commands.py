@@ -301,7 +301,7 @@ def draw(
     expr = sg.parse(expression, shapes=_shapes(shapes))
     point = expr if at is None else sg.at(expr, _point(expr, at))
     targets = None if wrt is None else _wrt(expr, None if wrt == "all" and "all" not in {s.name for s in expr.free_symbols} else wrt)
-    drawing = sg.draw(point, wrt=targets, simplify=not raw, direction=direction, theme="dark" if dark else "light")
+    drawing = sg.draw(point, wrt=targets, simplify=not raw, direction=direction, theme="dark" if dark else None)
     if output is not None:
         drawing.save(output)
     elif sys.stdout.isatty():
@@ -361,7 +361,7 @@ def plot(
     if missing and (variables or len(free) > 2):
         raise ValueError(f"no value for {', '.join(missing)}: --at {missing[0]}=1, or a range, as in --range {missing[0]}=-5,5")
     places = None if tangent is None else [_number("--tangent", text) for text in tangent.split(",")]
-    theme = "dark" if dark else "light"
+    theme = "dark" if dark else None
     sg.plot(exprs, *variables, derivative=derivatives, tangent_at=places, values=values, title=title, theme=theme).save(output)
 
 
@@ -381,18 +381,41 @@ def _range(given: str, free: Sequence[str]) -> tuple[str, tuple[float, float]]:
 @click.option("--to", "language", type=click.Choice(["python", "llvm"]), default="python", show_default=True, help="What to generate.")
 @click.option("--wrt", metavar="NAMES", help="Symbols to differentiate by, separated by commas; by default all.")
 @click.option("--annotate", is_flag=True, help="Beside each line of Python, the formula of what it computes and its operations.")
+@click.option("-o", "--output", metavar="FILE", help="Writes the program into a file, as in model.py or model.ll.")
 @_SHAPE
 @_DTYPE
-def source(expression: str, language: str, wrt: str | None, annotate: bool, shapes: tuple[str, ...], dtype: str) -> None:
+def source(
+    expression: str, language: str, wrt: str | None, annotate: bool, output: str | None, shapes: tuple[str, ...], dtype: str
+) -> None:
     """The program generated for EXPRESSION and its gradient.
 
     The Python one is a complete module that runs with only NumPy, SciPy and numba installed.
+
+    \b
+    symgrad source "tanh(w*x + b)" --wrt w,b --annotate
+    symgrad source "mean((x @ w - t)**2)" -o model.py \\
+        --shape x=n,3 --shape w=3 --shape t=n
     """
     import symgrad as sg
 
     expr = sg.parse(expression, shapes=_shapes(shapes))
     function = sg.compile(expr, wrt=_wrt(expr, wrt), dtype=dtype)
-    click.echo(function.source(language, annotate=annotate))
+    program = function.source(language, annotate=annotate)
+    if output is not None:
+        _save(output, program)
+    elif sys.stdout.isatty():
+        _print_program(program, language)
+    else:
+        click.echo(program)
+
+
+def _print_program(program: str, language: str) -> None:
+    """In colours, lines as long as they are: a terminal breaks what does not fit, and copies it whole."""
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    written = Syntax(program, language, theme="ansi_dark", background_color="default").highlight(program)
+    Console(highlight=False, soft_wrap=True).print(written, end="")
 
 
 @cli.command()
