@@ -132,9 +132,22 @@ def test_dependent() -> None:
 # --- in place ----------------------------------------------------------------------------------------------
 
 IN_PLACE: list[tuple[Expr, Expr | None]] = [
-    (x * sin(y) / z**3 * cos(y) / x, x * sin(2 * y) / z**3 * 0.5 / x),
+    # double angles
+    (x * sin(y) / z**3 * cos(y), x * sin(2 * y) / z**3 * 0.5),
     (x / sinh(y) / z / cosh(y), x / sinh(2 * y) / z / 0.5),
     (sin(y) / cos(y) * x, None),
+    # what is multiplied by and divided by
+    (x * z / (4 * y * z**3), x / (4 * y * z**2)),
+    (-x / (z * y) * z, -x / y),
+    (x**3 / (y / z) / x**3, sg.constant(1) / (y / z)),
+    (x / (y * z) ** 2 * z, None),
+    # numbers
+    (2 * x / (y / 6) ** 2 / 3, 24 * (x / y**2)),
+    (3 / (4 * x), 0.75 / x),
+    (-(2 * x) * 0.5 * y, -x * y),
+    (0.1 * x * 0.7, (0.1 * 0.7) * x),
+    (x * 1e300 * 1e200, None),
+    # numbers before brackets
     (6 * (3 * y - 2 * x) * z, (18 * y - 12 * x) * z),
     ((2 * x - 4 * y) / 4, 0.5 * x - y),
     (-(3 * (x**2 - 0.5)), 1.5 - 3 * x**2),
@@ -150,6 +163,13 @@ IN_PLACE: list[tuple[Expr, Expr | None]] = [
 @pytest.mark.parametrize(("before", "after"), IN_PLACE, ids=[str(b) for b, _ in IN_PLACE])
 def test_changed_in_place(before: Expr, after: Expr | None) -> None:
     assert list(changed_in_place([before])) == ([[after]] if after is not None else [])
+
+
+def test_changes_are_made_together_and_alone() -> None:
+    e = sg.exp(x / (z * y) * z) + y * z / (x * z**2)
+    both, *alone = changed_in_place([e])
+    assert both == [sg.exp(x / y) + y / (x * z)] and len(alone) == 2
+    assert [sg.exp(x / y) + y * z / (x * z**2)] in alone
 
 
 def test_what_is_used_elsewhere_is_no_part_of_a_product() -> None:

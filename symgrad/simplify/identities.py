@@ -14,7 +14,6 @@ from math import lcm
 
 from symgrad.expr import Expr, topological
 from symgrad.simplify.cost import cost
-from symgrad.simplify.in_place import changed_in_place
 from symgrad.simplify.monomials import ONE, Gatherer, Identity, Monomial, Rational, Terms, gathered
 from symgrad.simplify.polynomials import Sparse, common_factor, may_cancel, quotient
 from symgrad.simplify.products import products_shared
@@ -52,7 +51,6 @@ def identical(roots: Sequence[Expr]) -> list[list[Expr]]:
 
 
 def _forms(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
-    yield from changed_in_place(roots)
     for identity in _identities(roots):
         gatherer = Gatherer((), False, True, identity)
         yield gatherer.forms_of(roots)

@@ -1,13 +1,16 @@
 """IN PLACE: small changes to one product or sum that leave the rest of a formula as it is.
 
 Gathering puts all factors of a product in a new order, which may overflow where the old one does not, and is refused then. Where a
-change pays by itself it is made alone: ``a*sin(x)/b**3*cos(x)`` is ``a*sin(2*x)/b**3*0.5``, ``-(1 + 4*x**2)/2`` is ``-0.5 - 2*x**2``.
+change pays by itself it is made alone: ``a*sin(x)/b**3*cos(x)`` is ``a*sin(2*x)/b**3*0.5``, ``-(1 + 4*x**2)/2`` is ``-0.5 - 2*x**2``,
+``x*r/(4*k*r**3)`` is ``x/(4*k*r**2)``, and all numbers of ``2*m/(h/6)**2`` are one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from math import isfinite
+from typing import NamedTuple
 
 from symgrad.expr import Expr, constant, topological
 from symgrad.simplify.rewriting import do, number, with_args
@@ -15,6 +18,9 @@ from symgrad.simplify.terms import built_sum, terms_of
 
 __all__ = ["changed_in_place"]
 
+MAX_ALONE = 4  # products that are changed one by one, besides all together
+MAX_POWER = 16
+_LEAST = 2.0**-64  # of numbers that are made one; none is larger than its reciprocal
 _PRODUCT = frozenset({"mul", "div", "neg"})
 _SUM = frozenset({"add", "sub", "neg"})
 _COSINE_OF = {"sin": "cos", "sinh": "cosh"}
@@ -22,41 +28,54 @@ _COSINE_OF = {"sin": "cos", "sinh": "cosh"}
 Place = tuple[Expr, int]  # an operand of a node
 
 
+class _Change(NamedTuple):
+    """What stands in some places instead, and a number before the whole product."""
+
+    operands: Mapping[Place, Expr]
+    scale: float | int = 1
+
+
 def changed_in_place(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
-    """Other forms of the roots, each with one kind of change.
+    """Other forms of the roots, each with one kind of change: in all places, and in each one alone where there are few.
 
     >>> import symgrad as sg
     >>> x, a, b = sg.symbols("x a b")
     >>> list(changed_in_place([a*sg.sin(x)/b**3*sg.cos(x)]))
     [[a*sin(2*x)/b**3*0.5]]
-    >>> list(changed_in_place([-(1 + (2*x)**2)/2, 6*(3*a - 2*b)]))
-    [[-0.5 - 2*x**2, 18*a - 12*b]]
+    >>> list(changed_in_place([-(1 + (2*x)**2)/2, 6*(3*a - 2*b)]))[0]
+    [-0.5 - 2*x**2, 18*a - 12*b]
     """
     order = topological(*roots)
-    names = {n.op.name for n in order}
     uses = dict.fromkeys(order, 0)
     for a in [*roots, *(a for n in order for a in n.args)]:
         uses[a] += 1
-    if not names.isdisjoint(_COSINE_OF):
-        yield from _with(roots, order, _double_angles(order, uses))
-    if not names.isdisjoint(("add", "sub")):
-        yield from _with(roots, order, _distributed(order, uses))
+    products = _products(order, uses)
+    sums = {a for n in order if n.op.name in _SUM for a in n.args if a.op.name in _SUM and uses[a] == 1 and a.shape == n.shape}
+    kinds: tuple[Callable[[_Product], _Change | None], ...] = (
+        _double_angle, _without_pairs, _one_number, lambda found: _distributed(found, sums, uses),
+    )  # fmt: skip
+    for kind in kinds:
+        changes = {found.top: change for found in products if (change := kind(found)) is not None}
+        if changes:
+            yield _changed(roots, order, changes)
+        if 1 < len(changes) <= MAX_ALONE:
+            yield from (_changed(roots, order, {top: change}) for top, change in changes.items())
 
 
-def _with(roots: Sequence[Expr], order: Sequence[Expr], changes: Mapping[Place, Expr]) -> Iterator[list[Expr]]:
-    """The roots with other operands in some places; nothing where there are none."""
-    if not changes:
-        return
+def _changed(roots: Sequence[Expr], order: Sequence[Expr], changes: Mapping[Expr, _Change]) -> list[Expr]:
+    operands = {place: e for change in changes.values() for place, e in change.operands.items()}
     new: dict[Expr, Expr] = {}
     for n in order:
-        new[n] = _folded(with_args(n, [changes.get((n, i), new[a]) for i, a in enumerate(n.args)]))
-    yield [new[r] for r in roots]
+        new[n] = _folded(with_args(n, [operands.get((n, i), new[a]) for i, a in enumerate(n.args)]))
+        if n in changes and changes[n].scale != 1:
+            new[n] = _scaled_by(changes[n].scale, new[n])
+    return [new[r] for r in roots]
 
 
 def _folded(n: Expr) -> Expr:
     """Without a factor 1 or two minus signs that a change has left."""
     rest = n
-    if n.op.name in ("mul", "div") and number(n.args[1]) == 1:
+    if n.op.name in ("mul", "div", "pow") and number(n.args[1]) == 1:
         rest = n.args[0]
     elif n.op.name == "mul" and number(n.args[0]) == 1:
         rest = n.args[1]
@@ -65,66 +84,125 @@ def _folded(n: Expr) -> Expr:
     return rest if (rest.shape, rest.kind) == (n.shape, n.kind) else n
 
 
+def _scaled_by(scale: float | int, e: Expr) -> Expr:
+    if scale == -1:
+        return do("neg", e)
+    if e.op.name == "div" and number(e.args[0]) == 1:
+        return do("div", constant(scale), e.args[1])
+    return do("mul", constant(scale), e)
+
+
+# --- products --------------------------------------------------------------------------------------------
+
+
 class _Product:
-    """The places of a product's factors, each with whether it is divided by, and whether there is a minus sign before it."""
+    """A product: the places of its factors with their exponents, and whether there is a minus sign before it.
 
-    def __init__(self, top: Expr, inside: set[Expr]) -> None:
-        self.factors: list[tuple[Place, bool]] = []
+    Products inside, and powers of products, that nothing else uses are taken apart; ``inside`` receives them.
+    """
+
+    def __init__(self, top: Expr, uses: Mapping[Expr, int], inside: set[Expr]) -> None:
+        self.top = top
+        self.factors: list[tuple[Place, int]] = []
         self.negative = False
-        waiting = [(top, False)]
+        waiting = [_as_power(top)]
         while waiting:
-            e, below = waiting.pop()
-            self.negative ^= e.op.name == "neg"
+            e, exponent = waiting.pop()
+            self.negative ^= e.op.name == "neg" and exponent % 2 == 1
             for i, a in enumerate(e.args):
-                under = below != (e.op.name == "div" and i == 1)
-                if a in inside:
-                    waiting.append((a, under))
+                power = -exponent if e.op.name == "div" and i == 1 else exponent
+                base, n = _as_power(a)
+                if base.op.name in _PRODUCT and uses[a] == uses[base] == 1 and a.shape == base.shape == top.shape:
+                    inside.update((a, base))
+                    waiting.append((base, power * n))
                 else:
-                    self.factors.append(((e, i), under))
+                    self.factors.append(((e, i), power))
 
 
-def _inside(order: Sequence[Expr], uses: Mapping[Expr, int], names: frozenset[str]) -> set[Expr]:
-    """The nodes that are a part of a larger product, or sum, and of nothing else."""
-    return {a for n in order if n.op.name in names for a in n.args if a.op.name in names and uses[a] == 1 and a.shape == n.shape}
+def _as_power(e: Expr) -> tuple[Expr, int]:
+    n = number(e.args[1]) if e.op.name == "pow" else None
+    return (e.args[0], int(n)) if n is not None and n == int(n) and 0 < n <= MAX_POWER else (e, 1)
 
 
-def _double_angles(order: Sequence[Expr], uses: Mapping[Expr, int]) -> dict[Place, Expr]:
-    """A sine and a cosine of the same in one product: the sine of the double there, and a half."""
-    inside = _inside(order, uses, _PRODUCT)
-    changes: dict[Place, Expr] = {}
-    for top in order:
-        if top.op.name not in _PRODUCT or top in inside:
+def _products(order: Sequence[Expr], uses: Mapping[Expr, int]) -> list[_Product]:
+    """The products that are no part of another one."""
+    inside: set[Expr] = set()
+    found = []
+    for top in reversed(order):
+        base, n = _as_power(top)
+        if top not in inside and base.op.name in _PRODUCT and (n == 1 or (uses[base] == 1 and base.shape == top.shape)):
+            found.append(_Product(top, uses, inside))
+            inside.add(base)
+    return found
+
+
+def _at(place: Place) -> Expr:
+    return place[0].args[place[1]]
+
+
+def _double_angle(found: _Product) -> _Change | None:
+    """A sine and a cosine of the same: the sine of the double, and a half."""
+    operands: dict[Place, Expr] = {}
+    places = {(_at(place).op.name, _at(place).args, exponent): place for place, exponent in found.factors}
+    for (name, args, exponent), place in places.items():
+        other = places.get((_COSINE_OF.get(name, ""), args, exponent))
+        if other is not None:
+            operands[place], operands[other] = do(name, do("mul", 2, args[0])), constant(0.5)
+    return _Change(operands) if operands else None
+
+
+def _without_pairs(found: _Product) -> _Change | None:
+    """What is multiplied by and divided by."""
+    left: dict[Place, tuple[Expr, int]] = {}  # a base and its exponent
+    for place, exponent in found.factors:
+        base, n = _as_power(_at(place))
+        if abs(exponent) == 1 and number(base) is None:
+            left[place] = (base, exponent * n)
+    operands: dict[Place, Expr] = {}
+    for place, (base, _) in left.items():
+        for other, (same, _) in left.items():
+            p, q = left[place][1], left[other][1]
+            if base is same and p > 0 > q and _at(place).shape == _at(other).shape:
+                common = min(p, -q)
+                left[place], left[other] = (base, p - common), (base, q + common)
+                operands |= {at: _power(base, abs(left[at][1])) for at in (place, other)}
+    return _Change(operands) if operands else None
+
+
+def _power(base: Expr, n: int) -> Expr:
+    return constant(1) if n == 0 else base if n == 1 else do("pow", base, n)
+
+
+def _one_number(found: _Product) -> _Change | None:
+    """All numbers as one, rounded once."""
+    total, operands = Fraction(1), dict[Place, Expr]()
+    for place, exponent in found.factors:
+        value = number(_at(place))
+        if value is None or _at(place).shape or not isfinite(value) or not _LEAST < abs(value) < 1 / _LEAST:
             continue
-        places = {((e.args[i].op.name, e.args[i].args), below): (e, i) for (e, i), below in _Product(top, inside).factors}
-        for ((name, args), below), place in places.items():
-            other = places.get(((_COSINE_OF.get(name, ""), args), below))
-            if other is not None:
-                changes[place], changes[other] = do(name, do("mul", 2, args[0])), constant(0.5)
-    return changes
+        total *= Fraction(value) ** exponent
+        operands[place] = constant(1)
+    if len(operands) < 2 or not _LEAST < abs(total) < 1 / _LEAST:
+        return None
+    return _Change(operands, int(total) if total.denominator == 1 and abs(total) < 2**53 else float(total))
 
 
-def _distributed(order: Sequence[Expr], uses: Mapping[Expr, int]) -> dict[Place, Expr]:
-    """The numbers before a bracket in its terms instead, where that saves operations."""
-    products, sums = _inside(order, uses, _PRODUCT), _inside(order, uses, _SUM)
-    changes: dict[Place, Expr] = {}
-    for top in order:
-        if top.op.name not in _PRODUCT or top in products:
-            continue
-        found = _Product(top, products)
-        factors = [(place, place[0].args[place[1]], below) for place, below in found.factors]
-        numbers = [(place, value, below) for place, a, below in factors if (value := _short(a))]
-        brackets = [(place, a) for place, a, below in factors if a.op.name in ("add", "sub") and uses[a] == 1 and not below]
-        if len(brackets) != 1 or brackets[0][1].shape != top.shape:
-            continue
-        ((place, bracket),) = brackets
-        scale = Fraction(-1 if found.negative else 1)
-        for _, value, below in numbers:
-            scale = scale / value if below else scale * value
-        new = _scaled(bracket, scale, sums, uses, len(numbers) + found.negative)
-        if new is not None:
-            changes |= {number_place: constant(1) for number_place, _, _ in numbers}
-            changes[place] = do("neg", new) if found.negative else new  # two signs: rules drop them
-    return changes
+def _distributed(found: _Product, sums: set[Expr], uses: Mapping[Expr, int]) -> _Change | None:
+    """The number before a bracket in its terms instead, where that saves operations."""
+    numbers = [(place, value**exponent) for place, exponent in found.factors if (value := _short(_at(place)))]
+    brackets = [
+        place for place, exponent in found.factors if exponent == 1 and _at(place).op.name in ("add", "sub") and uses[_at(place)] == 1
+    ]  # fmt: skip
+    if len(brackets) != 1 or _at(brackets[0]).shape != found.top.shape:
+        return None
+    scale = Fraction(-1 if found.negative else 1)
+    for _, value in numbers:
+        scale *= value
+    new = _scaled(_at(brackets[0]), scale, sums, uses, len(numbers) + found.negative)
+    if new is None:
+        return None
+    operands = {place: constant(1) for place, _ in numbers}
+    return _Change(operands | {brackets[0]: do("neg", new) if found.negative else new})  # two signs: one is dropped with the other
 
 
 def _scaled(bracket: Expr, scale: Fraction, sums: set[Expr], uses: Mapping[Expr, int], saved: int) -> Expr | None:

@@ -24,6 +24,7 @@ from symgrad.simplify.bounded import bounded, left_alone
 from symgrad.simplify.cost import cost as default_cost
 from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.identities import identical
+from symgrad.simplify.in_place import changed_in_place
 from symgrad.simplify.monomials import gatherings
 from symgrad.simplify.products import products_shared
 from symgrad.simplify.rewriting import Application, fit, with_args
@@ -32,12 +33,13 @@ __all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
 
 MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
+MAX_STEPS = 3  # changes in place, one after the other
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
 _TIDIED = 3.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, KNOWN, THEIRS = "gather factors and terms", "identities of functions and polynomials", "algebra by SymPy"  # who found a form
-_REVISION = 10  # of what is decided here: part of the key under which results are remembered
+_REVISION = 11  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -293,6 +295,11 @@ def _decide(island: Island, cost: CostModel, tidy: Tidy) -> dict[str, Any]:
     if _is_plain(choice.best):
         return choice.record()
     choice.consider(identical(choice.best), KNOWN)
+    for _ in range(MAX_STEPS):
+        before = choice.best
+        choice.consider(list(changed_in_place(before)), OURS)
+        if choice.best == before:
+            break
     if not has_identities(choice.best):
         return choice.record()
     import sympy  # noqa: F401  (here, so that the wall-clock limit does not count it)
