@@ -152,7 +152,7 @@ def test_draw_prints_an_outline(capsys):
 
 def test_draw_writes_files(capsys, tmp_path):
     formula = "tanh(w*x + b)"
-    for name, head in (("g.dot", b"digraph"), ("g.mmd", b"flowchart"), ("g.txt", b"L = tanh")):
+    for name, head in (("g.dot", b"digraph"), ("g.mmd", b"%%{init"), ("g.txt", b"L = tanh")):
         status, out, err = call(capsys, "draw", formula, "-o", str(tmp_path / name), "--wrt", "w,b", "--dark")
         assert (status, out, err) == (0, "", "") and (tmp_path / name).read_bytes().startswith(head)
     assert b"dL/dw" in (tmp_path / "g.mmd").read_bytes() and b"dL/dx" not in (tmp_path / "g.mmd").read_bytes()

@@ -436,6 +436,30 @@ def test_dot_and_mermaid_escape_what_they_must() -> None:
     assert "#lt;" in drawing.mermaid() and "a < b" not in drawing.mermaid()
 
 
+def test_names_of_results_may_be_anything() -> None:
+    names = ['f <1> & "a" `q` #1; ;', "line\nbreak\x07\x00 {x}|y|", "**b** __c__ [z](u) --> %%", "L" * 100]
+    drawing = sg.draw({name: x + k for k, name in enumerate(names)})
+    assert [o for box in drawing.graph.boxes for o in box.outputs] == [names[0], "line break {x}|y|", names[2], "L" * 39 + "…"]
+    assert "\x07" not in drawing.dot() + drawing.mermaid() + str(drawing)
+    pytest.importorskip("pygraphviz", reason="pictures of graphs need pygraphviz")
+    assert "line break {x}|y|" in "".join(ET.fromstring(drawing.svg()).itertext())
+
+
+def test_the_theme_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMGRAD_THEME", "dark")
+    assert DARK.ground in sg.draw(x).dot() and LIGHT.ground in sg.draw(x, theme="light").dot()
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    assert sg.plot(x).figure.get_facecolor() == pytest.approx([int(DARK.ground[k : k + 2], 16) / 255 for k in (1, 3, 5)] + [1])
+    monkeypatch.setenv("SYMGRAD_THEME", "blue")
+    with pytest.raises(ValueError, match=r"'light' or 'dark', not 'blue' \(SYMGRAD_THEME\)"):
+        sg.draw(x)
+
+
+def test_arrows_can_be_seen_on_dark_pages() -> None:
+    first, second = sg.draw(x * y, theme="dark").mermaid().splitlines()[:2]
+    assert first == '%%{init: {"theme": "base", "themeVariables": {"lineColor": "#8994a0"}}}%%' and second == "flowchart LR"
+
+
 def test_wrong_arguments() -> None:
     for wrong, kind, message in (
         (lambda: sg.draw(x, theme="blue"), ValueError, "'light' or 'dark', not 'blue'"),

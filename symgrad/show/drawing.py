@@ -27,19 +27,22 @@ __all__ = ["Drawing", "draw"]
 PICTURES = ("svg", "png", "pdf")
 DIRECTIONS = ("LR", "TB", "RL", "BT")
 _one_at_a_time = threading.Lock()
+NAME = 40  # characters of a result's name
 SHRINK = 0.6  # of a picture's width, at least, in a notebook
 LONG = 1000  # points: a graph that would be longer from left to right goes from top to bottom, if it is narrower than long
 
 
 def draw(
-    expr: Any, *, wrt: Any = None, simplify: bool = True, theme: str = "light", direction: str | None = None, limit: int | None = 80
+    expr: Any, *, wrt: Any = None, simplify: bool = True, theme: str | None = None, direction: str | None = None,
+    limit: int | None = 80,
 ) -> Drawing:
     """The graph of an expression: every node once, with its operation, formula and shape.
 
     ``expr``: an expression; a point of one (:func:`sg.at`), which puts its value and gradient into every box; several expressions, in a
     list or a dict with their names; or a compiled ``Function``. ``wrt``: draws the gradient's graph, too: a symbol, a name, any
     intermediate node, a list of them, or ``True`` for all real symbols; ``simplify=False`` draws the bare chain rule.
-    ``theme``: "light" or "dark". ``direction``: "LR", "TB", "RL" or "BT"; by default from left to right, long graphs from top to bottom.
+    ``theme``: "light" or "dark", by default what the environment's ``SYMGRAD_THEME`` says. ``direction``: "LR", "TB", "RL" or "BT"; by
+    default from left to right, long graphs from top to bottom. Gradients go back, beside what they are of.
     ``limit``: operations that have a box of their own; in larger graphs they are folded together, and counted (``None``: never).
     Raises ``ValueError`` for an unknown theme or direction, ``ShapeError`` for the gradient of what is no scalar.
 
@@ -77,7 +80,8 @@ def _results(expr: Any) -> list[tuple[str, Expr]]:
     if not isinstance(expr, Expr) and hasattr(expr, "outputs"):  # a compiled function
         expr = expr.outputs
     if isinstance(expr, Mapping):
-        found = [(f"{name}{'.' if inner[:1].isalpha() else ''}{inner}", e) for name, item in expr.items() for inner, e in _results(item)]
+        items = [(_line(str(name)), item) for name, item in expr.items()]
+        found = [(f"{name}{'.' if inner[:1].isalpha() else ''}{inner}", e) for name, item in items for inner, e in _results(item)]
     elif isinstance(expr, Sequence) and not isinstance(expr, str):
         found = [(f"[{k}]{inner}", e) for k, item in enumerate(expr) for inner, e in _results(item)]
         if len(found) == 1:
@@ -89,6 +93,12 @@ def _results(expr: Any) -> list[tuple[str, Expr]]:
     if not found:
         raise ValueError("draw: there is no expression in it")
     return found
+
+
+def _line(name: str) -> str:
+    """A name as it can stand in a picture: printable, in one line, not too long."""
+    printable = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    return printable if len(printable) <= NAME else f"{printable[: NAME - 1]}…"
 
 
 _Named = list[tuple[str, Expr]]
@@ -130,8 +140,8 @@ class Drawing:
     A picture in a notebook, the outline in print.
     """
 
-    def __init__(self, graph: Graph, theme: str = "light", direction: str | None = None) -> None:
-        self.graph, self.theme = graph, theme
+    def __init__(self, graph: Graph, theme: str | None = None, direction: str | None = None) -> None:
+        self.graph, self.theme = graph, theme_named(theme).name
         length, across = graph.extent()
         self.direction = direction or ("TB" if length > max(LONG, across) else "LR")
 

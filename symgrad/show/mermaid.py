@@ -11,6 +11,8 @@ __all__ = ["mermaid"]
 def mermaid(graph: Graph, theme: Theme, direction: str) -> str:
     """``direction``: "LR", "TB", "RL" or "BT"."""
     lines = [f"flowchart {direction}"]
+    if theme.name == "dark":  # arrows, whose colour is otherwise that of a light page
+        lines.insert(0, f'%%{{init: {{"theme": "base", "themeVariables": {{"lineColor": "{theme.fills["operation"][1]}"}}}}}}%%')
     groups: dict[str, list[Box]] = {}
     for box in graph.boxes:
         groups.setdefault(box.layer, []).append(box)
@@ -36,7 +38,7 @@ def _node(box: Box) -> str:
     if box.shape:
         lines.append(f"<small>{_text(box.shape)}</small>")
     if box.cells:
-        lines.append(" | ".join(f"{name} {_text(value)}" for name, value in box.cells))
+        lines.append(" | ".join(f"{name}&nbsp;{_text(value)}".replace(" ", "&nbsp;") for name, value in box.cells))
     return f'("{"<br/>".join(lines)}")'
 
 

@@ -35,7 +35,7 @@ STYLES: tuple[dict[str, Any], ...] = (
 
 def plot(
     expr: Any, *variables: Any, derivative: bool | int | None = None, tangent_at: Any = None, values: Mapping[Any, Any] | None = None,
-    title: str | None = None, theme: str = "light", ax: Any = None, **named: Any,
+    title: str | None = None, theme: str | None = None, ax: Any = None, **named: Any,
 ) -> Picture:
     """The curve of an expression with its derivative or tangents; of an expression of two variables, its contours and gradient field.
 
@@ -44,8 +44,9 @@ def plot(
     ``(x, (-5, 5)), (y, (0, 1))``, or ``[x, y], (-5, 5)`` for both; where the expression has one or two symbols, ranges alone will do.
     ``named``, ``values``: numbers or arrays for the other symbols. ``derivative``: how many derivatives to draw beside the curve; by
     default one, beside several curves or tangents none; for two variables ``False`` leaves the gradient field out. ``tangent_at``: a place,
-    or several. ``theme``: "light" or "dark". ``ax``: matplotlib axes to draw into. Where an expression has no value there is no line, and
-    none through poles and jumps; a derivative of another magnitude has an axis of its own, at the right.
+    or several. ``theme``: "light" or "dark", by default what ``SYMGRAD_THEME`` says. ``ax``: matplotlib axes to draw into. Where an
+    expression has no value there is no line, and none through poles and jumps; a derivative of another magnitude has an axis of its own,
+    at the right.
 
     Returns a :class:`Picture` (``.save("plot.png")``, ``.figure``, ``.axes``: ``.axes[0].set_xlabel("t [s]")``). Raises ``TypeError`` for
     missing or unknown names, ``ShapeError`` for expressions that are neither scalars nor vectors of known length, ``ValueError`` for ranges

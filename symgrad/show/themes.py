@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 __all__ = ["Theme", "theme_named"]
@@ -45,9 +46,10 @@ DARK = Theme(
 )  # fmt: skip
 
 
-def theme_named(name: str) -> Theme:
-    """"light" or "dark"; ``ValueError`` for others."""
+def theme_named(name: str | None = None) -> Theme:
+    """"light" or "dark"; ``None``: what the environment's ``SYMGRAD_THEME`` says, light by default. ``ValueError`` for others."""
+    named = name if name is not None else os.environ.get("SYMGRAD_THEME") or "light"
     for theme in (LIGHT, DARK):
-        if theme.name == name:
+        if theme.name == named:
             return theme
-    raise ValueError(f"a theme is 'light' or 'dark', not {name!r}")
+    raise ValueError(f"a theme is 'light' or 'dark', not {named!r}{' (SYMGRAD_THEME)' if name is None else ''}")

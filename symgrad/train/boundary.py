@@ -24,7 +24,7 @@ MOST_REAL = 20  # labels that are no whole numbers and yet classes
 
 def plot_decision_boundary(
     model: Any, X: Any, y: Any, params: Mapping[Any, Any] | None = None, *, test: tuple[Any, Any] | None = None,
-    classes: Sequence[str] | None = None, names: tuple[str, str] = ("x₁", "x₂"), title: str = "", theme: str = "light",
+    classes: Sequence[str] | None = None, names: tuple[str, str] = ("x₁", "x₂"), title: str = "", theme: str | None = None,
 ) -> Picture:
     """What a classifier says everywhere in the plane, behind the points that it was trained on.
 
@@ -32,7 +32,8 @@ def plot_decision_boundary(
     or a network of :mod:`symgrad.nn`, likewise; or a function of an array of points (m, 2). It gives a score for each point, positive for
     the second of two classes, or logits (m, classes). ``X``: points (n, 2), or (n, 1): then the scores, or the classes' probabilities, are
     curves over a line. ``y``: their labels, of any kind, in the order in which they sort. ``test``: points and labels that the model has
-    not seen, drawn faintly. ``classes``: what the labels are called; ``names``: the axes. ``theme``: "light" or "dark".
+    not seen, drawn faintly. ``classes``: what the labels are called; ``names``: the axes. ``theme``: "light" or "dark", by
+    default what ``SYMGRAD_THEME`` says.
 
     Returns a :class:`Picture`. Raises ``ShapeError`` for points that are in no plane and scores that fit neither form, ``TypeError``
     where not exactly one symbol of the model is without a value, ``ValueError`` for points that are not finite and labels that are no

@@ -53,10 +53,10 @@ class Fit:
         self.failure: NonFiniteError | None = None
         self.timings: dict[str, float] = {}
 
-    def plot(self, title: str = "", theme: str = "light") -> Picture:
+    def plot(self, title: str = "", theme: str | None = None) -> Picture:
         """The loss and the metrics over the epochs, a :class:`~symgrad.show.Picture` (``.save("loss.png")``, ``.figure``).
 
-        ``theme``: "light" or "dark". Raises ``MissingDependencyError`` where matplotlib is absent.
+        ``theme``: "light" or "dark", by default what ``SYMGRAD_THEME`` says. Raises ``MissingDependencyError`` where matplotlib is absent.
         """
         from symgrad.show.themes import theme_named
         from symgrad.train.pictures import history_figure
