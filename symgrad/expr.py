@@ -682,13 +682,19 @@ def unvisited(roots: Sequence[Expr], done: Collection[Expr] = ()) -> list[Expr]:
         node = stack.pop()
         if node is None:  # the operands of the node below are done
             order.append(stack.pop())  # type: ignore[arg-type]
-        elif node not in seen and node not in done:
+            continue
+        while node not in seen and node not in done:  # down along first operands
             seen.add(node)
-            if node.args:
-                stack += (node, None)
-                stack += node.args[::-1]
-            else:
+            args = node.args
+            if not args:
                 order.append(node)
+                break
+            stack += (node, None)
+            if len(args) == 2:
+                stack.append(args[1])
+            else:
+                stack += args[:0:-1]
+            node = args[0]
     return order
 
 
@@ -749,7 +755,7 @@ def rewrite(roots: Sequence[Expr], replace: Callable[[Expr, tuple[Expr, ...]], E
     """Bottom-up: ``replace(node, new_args)`` for every node once, operands first; the new roots."""
     new: dict[Expr, Expr] = {}
     for node in topological(*roots):
-        new[node] = replace(node, tuple(new[a] for a in node.args))
+        new[node] = replace(node, tuple([new[a] for a in node.args]))
     return [new[r] for r in roots]
 
 

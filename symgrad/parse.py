@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -499,15 +499,20 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 def _functions() -> dict[str, Callable[..., Any]]:
     """What can be called: the public functions of ``ops``, those of matrices, and elementwise ops that users defined."""
-    from symgrad import ops
-    from symgrad.ops.linalg import MATRIX_FUNCTIONS
-
-    known = {name: getattr(ops, name) for name in ops.__all__ if name not in _NOT_FUNCTIONS and callable(getattr(ops, name))}
-    known.update(MATRIX_FUNCTIONS)
+    known = dict(_own_functions())
     for name, op in OPS.items():
         if name not in known and op.family == "elementwise" and op.arity and name not in METHODS:
             known[name] = _builder(name)
     return known
+
+
+@cache
+def _own_functions() -> dict[str, Callable[..., Any]]:
+    from symgrad import ops
+    from symgrad.ops.linalg import MATRIX_FUNCTIONS
+
+    public = {name: getattr(ops, name) for name in ops.__all__ if name not in _NOT_FUNCTIONS}
+    return {name: f for name, f in public.items() if callable(f)} | MATRIX_FUNCTIONS
 
 
 _NOT_FUNCTIONS = frozenset({"define_op", "Op"})

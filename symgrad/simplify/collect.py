@@ -112,15 +112,16 @@ def _opened(run: Pass, node: Expr, root: Expr, also: Collection[Expr] = ()) -> s
     use is in normal form already: its number is found at once, and nothing is looked for behind it.
     """
     mine, opened = node in run.written, set[Expr]()
-    stack = [(root, 0)]
+    stack = [(root, 0)] if root.op.name in PRODUCT else []
     while stack:
         e, shared = stack.pop()
-        if e in opened or e.op.name not in PRODUCT or e.shape != root.shape:
+        if e in opened or e.shape != root.shape:
             continue
         owned = e is root or (not shared and e in run.parts and (mine or run.parts[e] not in run.written))
         if owned or e in also or (shared < _SHARED_LEVELS and _is_multiple(e)):
             opened.add(e)
-            stack.extend((a, shared if owned else shared + 1) for a in e.args)
+            level = shared if owned else shared + 1
+            stack += [(a, level) for a in e.args if a.op.name in PRODUCT]
     return opened
 
 

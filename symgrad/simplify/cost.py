@@ -43,7 +43,14 @@ def cost(roots: Sequence[Expr]) -> float:
     >>> cost([sg.exp(x) + 1, sg.exp(x) + 2]) < cost([sg.exp(x) + 1]) + cost([sg.exp(x) + 2])
     True
     """
-    return sum(node_cost(node) for node in topological(*roots))
+    total = 0.0
+    for node in topological(*roots):
+        family = node.op.family
+        if family == "elementwise" and not node.shape:  # as nearly all are, in a formula of numbers
+            total += _per_element(node)
+        elif family != "leaf":
+            total += node_cost(node)
+    return total
 
 
 def count(roots: Sequence[Expr]) -> Cost:
@@ -100,11 +107,12 @@ def _contraction(spec: str, shapes: Sequence[Shape]) -> int:
 
 
 def _per_element(node: Expr) -> float:
-    if node.op.name == "pow":
-        return _power(node.args[1], node.op.cost)
-    if node.op.name == "div" and _is_power_of_two(node.args[1]):
+    op = node.op
+    if op.name == "pow":
+        return _power(node.args[1], op.cost)
+    if op.name == "div" and _is_power_of_two(node.args[1]):
         return 1.0  # the compiler multiplies
-    return node.op.cost
+    return op.cost
 
 
 def _is_power_of_two(e: Expr) -> bool:
