@@ -159,7 +159,10 @@ class _Trigonometric:
             here = [x.powers.get(do(name, u), 0) for name in names]
             if any(p % 2 for p in here):
                 continue
-            factor, new = self.powers(self.family, u, here, gatherer)
+            found = self.powers(self.family, u, here, gatherer)
+            if found is None:
+                continue
+            factor, new = found
             rest = {b: p for b, p in x.powers.items() if b.op.name not in names or b.args[0] is not u}
             x = Monomial(x.coefficient * factor, rest).times(Monomial(Fraction(1), {b: p for b, p in new.items() if p}))
         return x
@@ -209,30 +212,30 @@ class _Trigonometric:
         return terms
 
 
-_Powers = Callable[[_Family, Expr, Sequence[int], Gatherer], "tuple[Fraction, dict[Expr, int]]"]
+_Powers = Callable[[_Family, Expr, Sequence[int], Gatherer], "tuple[Fraction, dict[Expr, int]] | None"]
 
 
-def _doubled(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]]:
+def _doubled(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]] | None:
     """``sin(u)*cos(u)`` is ``sin(2*u)/2``."""
     s, c, t = powers
     n = min(abs(s), abs(c)) * (1 if s > 0 else -1) if s * c > 0 else 0
-    functions = {do(family.sine, u): s - n, do(family.cosine, u): c - n, do(family.tangent, u): t}
     if not n:
-        return Fraction(1), functions
+        return None
+    functions = {do(family.sine, u): s - n, do(family.cosine, u): c - n, do(family.tangent, u): t}
     return _HALF ** (n // 2), functions | {do(family.sine, _multiple(u, 2, gatherer)): n}
 
 
-def _as_tangent(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]]:
+def _as_tangent(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]] | None:
     """``sin(u)/cos(u)`` is ``tan(u)``."""
     s, c, t = powers
     n = min(abs(s), abs(c)) * (1 if s > 0 else -1) if s * c < 0 else 0
-    return Fraction(1), {do(family.sine, u): s - n, do(family.cosine, u): c + n, do(family.tangent, u): t + n}
+    return (Fraction(1), {do(family.sine, u): s - n, do(family.cosine, u): c + n, do(family.tangent, u): t + n}) if n else None
 
 
-def _as_quotient(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]]:
+def _as_quotient(family: _Family, u: Expr, powers: Sequence[int], gatherer: Gatherer) -> tuple[Fraction, dict[Expr, int]] | None:
     """``tan(u)`` is ``sin(u)/cos(u)``."""
     s, c, t = powers
-    return Fraction(1), {do(family.sine, u): s + t, do(family.cosine, u): c - t}
+    return (Fraction(1), {do(family.sine, u): s + t, do(family.cosine, u): c - t}) if t else None
 
 
 class _OneArgument:
