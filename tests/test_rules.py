@@ -109,6 +109,20 @@ def test_a_pattern_is_never_less_accurate(rule: Pattern) -> None:
 
 
 @pytest.mark.parametrize("rule", PATTERNS, ids=lambda r: r.name)
+def test_a_pattern_keeps_limits_at_infinity(rule: Pattern) -> None:
+    """``sin(atan(x))`` is 1 there, and ``x/hypot(1, x)`` is NaN."""
+    before, after = rule._texts
+    symbols = list(free_symbols(before))
+    for values in itertools.product(*([True, False] if s.kind == "boolean" else [math.inf, -math.inf, 2.0, -0.5] for s in symbols)):
+        at = dict(zip(symbols, values, strict=True))
+        if rule.when is not None and not rule.when({s.name: sg.constant(v) for s, v in at.items()}):
+            continue
+        with np.errstate(all="ignore"):
+            raw, new = (evaluate(e, {s: at[s] for s in free_symbols(e)}) for e in (before, after))
+        assert not (np.isfinite(raw) and np.isnan(new)), f"{rule.name} makes NaN of {raw} at {values}"
+
+
+@pytest.mark.parametrize("rule", PATTERNS, ids=lambda r: r.name)
 def test_a_pattern_fires_on_itself(rule: Pattern) -> None:
     before, after = rule._texts
     if any(s.name == "n" for s in free_symbols(before)):

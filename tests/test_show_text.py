@@ -259,3 +259,8 @@ def test_known_numbers_are_read_to_the_same_bits() -> None:
 
     for value, known in _table().items():
         assert sg.parse(known.text).params["value"] == value
+
+
+def test_derivatives_with_infinite_numbers_are_written() -> None:
+    assert str(sg.grad(sg.constant(math.inf) * x * x, x)) == "2*inf*x"
+    assert str(sg.grad(sg.constant(math.nan) * x * x, x)) == "2*nan*x"

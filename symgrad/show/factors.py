@@ -27,15 +27,14 @@ _ROUNDS = 8
 class Factors:
     """What a product multiplies and divides by: ``sign``, ``number``, and ``powers``: factor → exponent.
 
-    ``is_open``: whether a node is part of the product if it is one itself; ``is_mine``: whether the user wrote a number
-    as a decimal, so that it stays one.
+    ``is_open``: whether a node is part of the product if it is one itself; ``decimals``: whether the user writes 0.5 for 1/2.
     """
 
-    def __init__(self, e: Expr, is_open: Callable[[Expr], bool], is_mine: Callable[[Expr], bool]) -> None:
+    def __init__(self, e: Expr, is_open: Callable[[Expr], bool], decimals: bool) -> None:
         self.sign, self.number, self.is_decimal = 1, Fraction(1), False
         self.powers: dict[Expr, Fraction] = {}
         self._raised: dict[Expr, list[tuple[Expr, int]]] = {}  # base → powers of it with other exponents, how often
-        self._is_open, self._is_mine = is_open, is_mine
+        self._is_open, self._decimals = is_open, decimals
         self._take(e, Fraction(1))
         for _ in range(_ROUNDS):
             if not self._open_powers():
@@ -80,11 +79,10 @@ class Factors:
                 for v in values:
                     self._count(constant(v), k)
         elif isinstance(value, float) and not (value.is_integer() and value < _EXACT):
-            exact = _fraction(value) if not self._is_mine(e) else None
-            exact = exact or Fraction(repr(value))
+            exact = (None if self._decimals else _fraction(value)) or Fraction(repr(value))
             if len(str(exact.numerator * exact.denominator)) > 2 * _DIGITS:
                 return False  # stays as it is written
-            self.is_decimal |= self._is_mine(e) or exact.denominator > _HALVES
+            self.is_decimal |= self._decimals or exact.denominator > _HALVES
             self.number *= exact**power
         else:
             self.number *= Fraction(int(value)) ** power
@@ -96,7 +94,7 @@ class Factors:
         for base, k in list(self.powers.items()):
             if base.op.name not in OPEN or k.denominator != 1 or not k or not self._is_open(base):
                 continue
-            inner = Factors(base, self._is_open, self._is_mine)
+            inner = Factors(base, self._is_open, self._decimals)
             if abs(k) == 1 or any(f in self.powers for f in inner.powers):
                 del self.powers[base]
                 self.sign *= inner.sign ** int(k)
@@ -139,8 +137,9 @@ class Factors:
     def _pair_roots(self) -> None:
         """``2/sqrt(2)`` is ``sqrt(2)``."""
         for f, k in list(self.powers.items()):
-            radicand = round(float(f.params["value"]) ** 2) if f.op is CONSTANT and not f.shape and abs(k) >= 1 else 0
-            if radicand < 2 or float(f.params["value"]) != math.sqrt(radicand):
+            value = float(f.params["value"]) if f.op is CONSTANT and not f.shape and abs(k) >= 1 else 0.0
+            radicand = round(value * value) if math.isfinite(value * value) else 0
+            if radicand < 2 or value != math.sqrt(radicand):
                 continue
             if k == 2 or k == -2:
                 self.number *= Fraction(radicand) ** int(k / 2)
