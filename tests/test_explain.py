@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,27 @@ def test_rules_go_below_their_line_where_there_is_no_room() -> None:
 def test_what_a_pass_did_to_the_whole_is_a_line() -> None:
     shown = lines(sg.explain(x**2 * w + 3 * x * w, x))
     assert "        = w*(2*x + 3)   [number first, gather factors and terms]" in shown
+
+
+FEYNMAN = [json.loads(line) for line in (Path(__file__).parent / "data/feynman/feynman_gradients.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("formula", FEYNMAN[::9], ids=lambda f: f["id"])
+def test_formulas_of_physics_are_simplified_line_by_line(formula: dict[str, Any]) -> None:
+    point = formula["points"][0]
+    explanation = sg.explain(sg.parse(formula["expr"]), values=point["at"])
+    assert explanation.derivation.rewritings or not explanation.changes
+    given = {**explanation.point.inputs, **{s.symbol: s.value for s in explanation.steps}}
+    for rewriting in explanation.derivation.rewritings:
+        expected = float(point["grad"][rewriting.name.split("/d")[1]])
+        for _, e in rewriting.lines:
+            assert float(evaluate(e, given)) == pytest.approx(expected, rel=1e-9), str(e)
+    assert max(map(len, explanation.text(80).split("\n"))) <= 80
+
+
+def test_rules_whose_work_does_not_show_are_not_told() -> None:
+    shown = lines(sg.explain(b * sg.exp(-w * t * x / 2), [b, w]))  # the minus sign goes to the front of the exponent
+    assert any(line.startswith("  dy/db = u5  ") and line.endswith("  [multiply by 1]") for line in shown)
 
 
 def test_signs_have_a_legend_in_every_form() -> None:

@@ -127,19 +127,24 @@ def _replayed(roots: Sequence[Expr], became: Mapping[Expr, Expr]) -> list[Expr]:
 
 
 class _Teller:
-    """Collects the lines of one derivative: what does not show is no line, its rules go with the next one that does."""
+    """Collects the lines of one derivative: rules whose work does not show are not told, form goes with the next line that is."""
 
     def __init__(self, raw: Expr, names: Mapping[Expr, Expr], written: Sequence[Expr]) -> None:
         self.names, self.written = names, [in_names(e, names) for e in written]
         self.lines: list[tuple[tuple[str, ...], Expr]] = []
-        self.texts = [text(self._read(raw), check=False)]
+        self.now = text(self._read(raw), check=False)
+        self.texts = [self.now]
         self.pending: dict[str, None] = {}
 
     def tell(self, rule: str, e: Expr, whole: bool) -> None:
         """``whole``: a line of its own, if it looks any different."""
-        self.pending[rule] = None
+        shown = self._read(e)
+        words = text(shown, check=False)
+        if words != self.now:
+            self.pending[rule] = None
+            self.now = words
         if whole:
-            self._line(self._read(e))
+            self._line(shown, words)
 
     def end(self, final: Expr) -> None:
         """The final form, as it is read: with fractions and powers."""
@@ -148,10 +153,9 @@ class _Teller:
             self.pending = dict.fromkeys(self.lines.pop()[0])
             self.texts.pop()
         self.pending = self.pending or {ORDER: None}
-        self._line(shown)
+        self._line(shown, text(shown, check=False))
 
-    def _line(self, shown: Expr) -> None:
-        words = text(shown, check=False)
+    def _line(self, shown: Expr, words: str) -> None:
         rules, self.pending = tuple(self.pending), {}
         if words == self.texts[-1]:
             return
