@@ -157,3 +157,50 @@ def test_parts_are_not_called_what_a_greek_name_is_written() -> None:
     y = sg.where(abs(r) < delta, r**2 / 2, delta * (abs(r) - delta / 2)) * sg.exp(r)
     formulas = sg.compile(sg.substitute(y, {r: sg.symbol("p") - sg.symbol("q")}), cache=False).formulas
     assert "δ" not in [line.split(" = ")[0] for line in str(formulas).splitlines()]
+
+
+# --- what an editor of a journal asks for -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(a*x + b)**(1/n)", r"(a x + b)^{1/n}"),
+        ("x**(1/n - 1)", "x^{1/n - 1}"),
+        ("exp(-x/2)", "e^{-x/2}"),
+        ("exp(-h*nu/(k*T))", r"e^{-\frac{h \nu}{k T}}"),
+        ("exp(-((x - mu)/s)**2)", r"\exp\left(-\left(\frac{x - \mu}{s}\right)^{2}\right)"),
+        ("exp(-(V + 55)/10)", r"e^{-\frac{V + 55}{10}}"),
+        ("-(x - mu)/sigma**2", r"-\frac{x - \mu}{\sigma^{2}}"),
+        ("sigma*sqrt(2*pi)", r"\sigma \sqrt{2 \pi}"),
+        ("nu*pi", r"\nu \pi"),
+        ("2*h*c**2/l**5*1/(x - 1)", r"\frac{2 h c^{2}}{l^{5} (x - 1)}"),
+        ("1.0*x", "x"),
+    ],
+)
+def test_scalar_formulas_of_journals(text: str, expected: str) -> None:
+    assert sg.parse(text).latex() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sum(cos(v - m))", r"\sum_{i} \cos(v_{i} - m)"),
+        ("sum(100*(v[1:] - v[:-1]**2)**2 + (1 - v[:-1])**2)", r"\sum_{i} (100 (v_{i+1} - v_{i}^{2})^{2} + (1 - v_{i})^{2})"),
+        ("mean((v - mean(v))**2)", r"\frac{1}{n} \sum_{j} \left(v_{j} - \frac{1}{n} \sum_{i} v_{i}\right)^{2}"),
+        ("sum(v*log(v/u))", r"\sum_{i} v_{i} \log\left(\frac{v_{i}}{u_{i}}\right)"),
+        ("A @ (A @ v)", "A A v"),
+        ("(v @ u)*v", r"(v^{\top} u) v"),
+        ("2*(v @ u)*v/(u @ u)", r"\frac{2 (v^{\top} u) v}{u^{\top} u}"),
+        ("cumsum(v)", r"\operatorname{cumsum}(v)"),
+    ],
+)
+def test_tensor_formulas_of_journals(text: str, expected: str) -> None:
+    shapes = {"v": "n", "u": "n", "A": ("n", "n")}
+    assert sg.parse(text, shapes={k: s for k, s in shapes.items() if k in text}).latex() == expected
+
+
+def test_a_branch_with_a_name_is_not_written_twice() -> None:
+    x = sg.symbol("x")
+    inner = sg.where(x > 1, x**2 * sg.sin(x) * sg.exp(-x), 2 * x * sg.cos(x) * sg.exp(-x)).named("h")
+    assert r"\\ h & \text{otherwise}" in sg.where(x < -1, 0, inner).latex()

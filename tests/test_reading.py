@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -74,3 +77,87 @@ def test_a_long_product_is_read_in_time() -> None:
         e = e * (y + k)
     (read,) = readable([e * x])
     assert read.shape == () and read is not e
+
+
+# --- what sg.grad prints --------------------------------------------------------------------------------------
+
+PRINTED = {  # a formula, what it is differentiated by, how sg.grad prints
+    "2*h*nu**3/c**2/(exp(h*nu/(k*T)) - 1)": ("c", "-4*h*nu**3/(c**3*(exp(h*nu/(k*T)) - 1))"),
+    "1/sqrt(1 - v**2/c**2)": ("v", "v/(c**2*(1 - v**2/c**2)**1.5)"),
+    "v_e*log(m_0/m_f) - g*t": ("m_0", "v_e/m_0"),
+    "q1*q2/(4*pi*epsilon_0*r**2)": ("epsilon_0", "-q1*q2/(4*pi*epsilon_0**2*r**2)"),
+    "x**n/(K + x**n)": ("x", "n*x**(n - 1)*(1/(K + x**n) - x**n/(K + x**n)**2)"),
+    "alpha*x_m**alpha/x**(alpha + 1)": ("x", "-alpha*x_m**alpha*(alpha + 1)/x**(alpha + 2)"),
+    "(c**(1 - gamma) - 1)/(1 - gamma)": ("c", "c**(-gamma)"),
+    "log(p/(1 - p))": ("p", "1/(1 - p) + 1/p"),
+    "n1/n2*asin(s)": ("s", "n1/(n2*sqrt(1 - s**2))"),
+    "A*exp(-E_a/(R*T))": ("T", "A*E_a*exp(-E_a/(R*T))/(R*T**2)"),
+    "erf((x - mu)/(sigma*sqrt(2)))": ("x", "sqrt(2)*exp(-((x - mu)/(sigma*sqrt(2)))**2)/(sqrt(pi)*sigma)"),
+    "a*x**3 + b*x**2 + c*x": ("x", "3*a*x**2 + 2*b*x + c"),
+    "3*x + 2": ("x", "3"),
+    "R*T*(x*log(x) + (1 - x)*log(1 - x))": ("x", "R*T*log(x) - R*T*log(1 - x)"),
+    "-(x - mu)**2/(2*sigma**2)": ("x", "-(x - mu)/sigma**2"),
+    "0.25*x**2 + x/3": ("x", "0.5*x + 1/3"),
+    "maximum(0, x)": ("x", "where(x < 0, 0, where(x == 0, 0.5, 1))"),
+    "x*f*x": ("f", "x**2"),
+}
+
+
+@pytest.mark.parametrize("written", PRINTED)
+def test_gradients_print_as_they_are_read(written: str) -> None:
+    wrt, expected = PRINTED[written]
+    gradient = sg.grad(sg.parse(written), wrt)
+    assert str(gradient) == repr(gradient) == expected
+    symbols = list(gradient.free_symbols)
+    given = {s: 0.3 + 0.17 * k for k, s in enumerate(symbols)}
+    back = sg.parse(str(gradient))
+    assert float(evaluate(back, {s: given[s] for s in back.free_symbols})) == pytest.approx(float(evaluate(gradient, given)), rel=1e-13)
+
+
+def test_what_is_printed_is_not_what_is_kept() -> None:
+    x, f = sg.symbols("x f")
+    y = x * f * x
+    assert str(y) == "x*f*x"
+    again = y * f
+    assert str(again) == "x*f*x*f"
+    g = sg.grad(sg.exp(x * f) * x, f)
+    assert str(g) == "x**2*exp(x*f)"
+    assert g is sg.grad(sg.exp(x * f) * x, f) and hash(g) == hash(sg.grad(sg.exp(x * f) * x, f))
+    assert str(x - 0.1 * g) == "x - 0.1*x**2*exp(x*f)"  # a derivative inside of something else
+    assert str(sg.grad(g, x)) == "x**2*f*exp(x*f) + 2*x*exp(x*f)"
+    assert g.latex() == r"x^{2} e^{x f}"
+
+
+def test_derivatives_do_not_live_longer_for_what_they_remember() -> None:
+    x = sg.symbol("x_of_its_own")
+    g = sg.grad(sg.exp(x) * 5 + 2, x)
+    there = weakref.ref(g)
+    del g
+    gc.collect()
+    assert there() is None
+
+
+def test_guards_against_single_points_are_not_read() -> None:
+    x, n = sg.symbols("x n")
+    assert str(sg.grad(x**n, x)) == "n*x**(n - 1)"
+    assert str(sg.grad(x**n, n)) == "x**n*log(x)"
+    assert str(sg.grad(sg.where(sg.equal(x, 0), 0, x * n), n)) == "where(x == 0, 0, x)"  # the user's own choice stays
+    v = sg.symbol("v", 3)
+    assert str(sg.grad(sg.norm(v), v)) == "v/norm(v)"
+    k = sg.symbol("k", integer=True)
+    assert "where(k == 3, 0" in str(sg.grad(x * sg.where(sg.equal(k, 3), 0, x), x))
+
+
+def test_named_parts_are_read_by_their_names() -> None:
+    x, w = sg.symbols("x w")
+    p = sg.sigmoid(w * x).named("p")
+    assert str(sg.grad((p - 1) ** 2, w)) == "p = sigmoid(w*x)\n2*x*p*(1 - p)*(p - 1)"
+
+
+def test_products_of_matrices_need_few_brackets() -> None:
+    A, B, x, b = sg.symbol("A", ("m", "n")), sg.symbol("B", ("n", "m")), sg.symbol("x", "n"), sg.symbol("b", "m")
+    assert str(sg.grad(sg.sum((A @ x - b) ** 2), x)) == "2*A.T @ (A @ x - b)"
+    assert str(sg.grad(sg.linalg.trace(A @ B @ A @ B), A)) == "2*B.T @ A.T @ B.T"
+    assert str(sg.grad((x @ x) / (b @ b), x)) == "2*x/(b @ b)"
+    again = sg.parse("2*A.T @ (A @ x - b)", shapes={"A": ("m", "n"), "x": "n", "b": "m"})
+    assert str(again) == "2*A.T @ (A @ x - b)"

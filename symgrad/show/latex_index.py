@@ -50,8 +50,10 @@ def summed(x: Expr, axes: Sequence[int], outer: Sequence[str] = ()) -> tuple[lis
     axes = sorted(a % x.ndim for a in axes)
     taken = {*outer, *_nearby_names(x), *(name for d in x.shape for name in dims.names(d))}
     letters: dict[int, str] = {}
+    first = 0 if outer else _sums_inside(x)
     for axis in axes:  # i the rows, j the columns
-        free = [c for c in (_LETTERS[axis % len(_LETTERS)], *_LETTERS, *(f"{c}'" for c in _LETTERS)) if c not in taken]
+        wished = (_LETTERS[(axis + first) % len(_LETTERS)], *_LETTERS[first:], *_LETTERS, *(f"{c}'" for c in _LETTERS))
+        free = [c for c in wished if c not in taken]
         letters[axis] = free[0]
         taken.add(free[0])
     rest = iter(outer)
@@ -59,6 +61,22 @@ def summed(x: Expr, axes: Sequence[int], outer: Sequence[str] = ()) -> tuple[lis
 
 
 _NEARBY = 100  # nodes
+_SUMS = frozenset({"sum", "prod", "mean", "logsumexp"})
+
+
+def _sums_inside(x: Expr) -> int:
+    """How many sums over everything stand inside of each other: they have letters of their own."""
+    depth: dict[Expr, int] = {}
+    stack = [x]
+    while stack and len(depth) < _NEARBY:
+        node = stack[-1]
+        if waiting := [a for a in node.args if a not in depth]:
+            stack += waiting
+            continue
+        stack.pop()
+        whole = node.op.name in _SUMS and len(node.params["axes"]) == node.args[0].ndim
+        depth[node] = max((depth[a] for a in node.args), default=0) + whole
+    return depth.get(x, 0)
 
 
 def _nearby_names(x: Expr) -> set[str]:
@@ -80,8 +98,7 @@ _POINTWISE = frozenset(
 def inward(x: Expr, index: Sequence[str]) -> Expr | None:
     """The same value with the index at the operands of ``x``; ``None`` where it stays outside."""
     name = x.op.name
-    simple = x.op.family == "elementwise" and all(not a.shape or seen(a).op.name in ("symbol", "arange") for a in x.args)
-    if name in _POINTWISE or (simple and name not in ("add", "sub", "named")):
+    if name in _POINTWISE or (x.op.family == "elementwise" and name != "named" and _is_plain(x)):
         return intern_node(x.op, tuple(_operand(a, index) for a in x.args), dict(x.params), _left(x, index), x.kind)
     if name == "transpose" and ALL not in index:
         axes = [a % x.ndim for a in x.params["axes"]]
@@ -96,6 +113,24 @@ def inward(x: Expr, index: Sequence[str]) -> Expr | None:
     if name == "arange" and index[0] != ALL:
         return intern_node(LETTER, (), {"name": index[0]}, (), "integer")
     return None
+
+
+_PLAIN = 16  # nodes
+
+
+def _is_plain(x: Expr) -> bool:
+    """Whether there are symbols and what is done to each of their elements, no more than a few: ``cos(x - m)``."""
+    waiting = [x]
+    for _ in range(_PLAIN):
+        if not waiting:
+            return True
+        node = seen(waiting.pop())
+        if all(d == 1 for d in node.shape) or node.op.name in ("symbol", "arange", "slice"):
+            continue
+        if node.op.family != "elementwise":
+            return False
+        waiting += node.args
+    return False
 
 
 def _moved(index: str, start: dims.Dim, step: int) -> str:

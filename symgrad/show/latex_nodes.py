@@ -13,6 +13,7 @@ from symgrad.show.latex_products import (
     BIG,
     call,
     contracted,
+    exponential,
     function,
     infix,
     inverse,
@@ -240,12 +241,16 @@ def _where(e: Expr) -> Layout:
         return CALL, [(a, ANY)]
     if _is_zero(b) and (a.shape or AT in (condition.op, a.op) or any(x.op is AT for x in condition.args)):
         return PRODUCT, [(a, PRODUCT + 1), r" \odot ", *indicator] if a.shape else [*indicator, " ", (a, PRODUCT)]
-    cases: list[Piece] = [(a, ANY), r" & \text{if } ", (condition, ANY), r" \\ "]
-    rows = 1
-    while b.op.name == "where" and rows < _ROWS:
-        cases += [(b.args[1], ANY), r" & \text{if } ", (b.args[0], ANY), r" \\ "]
-        b, rows = seen(b.args[2]), rows + 1
-    return COMPARISON, [r"\begin{cases} ", *cases, (b, ANY), r" & \text{otherwise} \end{cases}"]
+    rows = _rows(a, condition, b, _ROWS)
+    return COMPARISON, [r"\begin{cases} ", *rows, r" & \text{otherwise} \end{cases}"]
+
+
+def _rows(a: Expr, condition: Expr, b: Expr, rows: int) -> list[Piece]:
+    """The rows of a choice; one that goes on in its last branch goes on in the next row, if that has no name of its own."""
+    rest: list[Piece] = [(b, ANY)]
+    if b.op.name == "where" and rows > 1:
+        rest = [Alternative(b, rest, _rows(b.args[1], b.args[0], seen(b.args[2]), rows - 1))]
+    return [(a, ANY), r" & \text{if } ", (condition, ANY), r" \\ ", *rest]
 
 
 def _labels(condition: Expr) -> Expr | None:
@@ -300,7 +305,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "logical_and":   infix(r"\wedge", LOGIC_AND, LOGIC_AND + 1),
     "logical_or":    infix(r"\vee", LOGIC_OR, LOGIC_OR + 1),
     "logical_not":   lambda e: (NEGATION, [r"\neg ", (e.args[0], NEGATION)]),
-    "exp":           lambda e: (POWER, ["e^{", (e.args[0], ANY), "}"]),
+    "exp":           exponential,
     "sqrt":          _surrounded(r"\sqrt{", "}"),
     "hypot":         lambda e: (CALL, [r"\sqrt{", *squares(e), "}"]),
     "square":        lambda e: (POWER, [*raised(seen(e.args[0])), "^{2}"]),

@@ -21,6 +21,7 @@ __all__ = ["bare", "call_parts", "is_affine", "is_hidden", "is_scaled", "senders
 _ACTIVATIONS = frozenset(
     "tanh sigmoid relu leaky_relu elu gelu silu softplus maximum max log_sigmoid erf sin cos".split()
 )
+_FORWARD = _ACTIVATIONS | {"softmax"}  # what a derivative may be made of, but is no derivative
 _UNSEEN = frozenset({"to_real", "nonnegative", "label", "named"})
 _MOVED = frozenset({"reshape", "broadcast_to"})
 
@@ -243,7 +244,7 @@ def _call_adjoints(given: _Called, names: _Names, parameters: Mapping[str, Expr]
     for target in ordered:
         number = number_of(target) if parameters[target].shape else ""
         for d in found[target]:
-            if given.open(d):
+            if given.open(d) and d.op.name not in _FORWARD:
                 given.call(d, names.numbered("δΔεd", number, alone=len(different) == 1 and not number))
     for node in given.bound:  # δ1 = (δ2 @ W2.T) * …: heads need not name every layer
         weights = _turned_weights(node)

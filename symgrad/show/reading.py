@@ -24,7 +24,8 @@ __all__ = ["as_read", "plainly", "readable", "settled"]
 _SUM = frozenset({"add", "sub"})
 _FACTORS = 16
 _LOOK_BACK = 16  # terms
-_MIRRORED = {"less": "greater", "greater": "less", "less_equal": "greater_equal", "greater_equal": "less_equal"}
+_MIRRORED = {"less": "greater", "greater": "less", "less_equal": "greater_equal", "greater_equal": "less_equal",
+             "equal": "equal", "not_equal": "not_equal"}  # fmt: skip
 
 
 def as_read(e: Expr, layout: Callable[[Expr], Layout]) -> Expr:
@@ -71,7 +72,8 @@ class _Reading:
     def __init__(self, roots: Sequence[Expr], written: Sequence[Expr] | None) -> None:
         self.roots = roots
         self.order = topological(*roots)
-        self.own = set(topological(*written)) if written else set()
+        self.own = set(users_nodes(written)) if written else set()
+        self._decimals = any(map(_is_decimal, (a for n in self.own if n.op.name != "pow" for a in n.args)))
         self.new: dict[Expr, Expr] = {}
         self._kept: set[Expr] = set()  # how nodes read that stay parts of their own
         order = topological(*written) if written else self.order
@@ -92,7 +94,7 @@ class _Reading:
         self.new, self._kept = {}, set()
         inside = self._inside()
         for node in self.order:
-            if node in self.own or not node.args:
+            if not node.args or (node in self.own and all(self.new[a] is a for a in node.args)):
                 self.new[node] = node
                 if node in kept:
                     self._kept.add(node)
@@ -135,7 +137,7 @@ class _Reading:
         return new
 
     def _product(self, node: Expr, new: Expr) -> Expr:
-        factors = Factors(new, lambda e: e is new or e not in self._kept, self.own.__contains__)
+        factors = Factors(new, lambda e: e is new or e not in self._kept, self._decimals)
         if any(number(f) == 0 for f in factors.powers):
             return new
         return _fitting(_scaled(factors.written(self._rank, node.shape)[0]), node)
@@ -275,6 +277,11 @@ def _without_opposites(terms: Sequence[tuple[int, Expr]]) -> list[tuple[int, Exp
     return found
 
 
+def _is_decimal(e: Expr) -> bool:
+    value = e.params["value"] if e.op is CONSTANT and not e.shape and e.kind == "real" else 0
+    return not float(value).is_integer() and known(abs(value)) is None
+
+
 def _fitting(new: Expr, node: Expr) -> Expr:
     """What is read for a node, of its kind; the node as it is where that does not have its shape."""
     if new.shape != node.shape:
@@ -325,6 +332,8 @@ def _scaled(product: Expr) -> Expr:
         (a, turned), (b, b_turned) = contraction(first).operands
         spine.append((first, _turned(b) if b_turned else b))
         first = _turned(a) if turned else a
+    if first.op.name in OPEN:
+        return product
     first = do("mul", product.args[0], first)
     for node, b in reversed(spine):
         first = do("contract", first, b, spec="ij,j->i" if node.ndim == 1 else "ij,jk->ik")
