@@ -52,7 +52,7 @@ def changed_in_place(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
     products = _products(order, uses)
     sums = {a for n in order if n.op.name in _SUM for a in n.args if a.op.name in _SUM and uses[a] == 1 and a.shape == n.shape}
     kinds: tuple[Callable[[_Product], _Change | None], ...] = (
-        _double_angle, _without_pairs, _one_number, lambda found: _distributed(found, sums, uses),
+        _double_angle, _without_pairs, _one_number_inside, _one_number, lambda found: _distributed(found, sums, uses),
     )  # fmt: skip
     for kind in kinds:
         changes = {found.top: change for found in products if (change := kind(found)) is not None}
@@ -174,7 +174,7 @@ def _power(base: Expr, n: int) -> Expr:
 
 
 def _one_number(found: _Product) -> _Change | None:
-    """All numbers as one, rounded once."""
+    """All numbers as one, rounded once, before the product."""
     total, operands = Fraction(1), dict[Place, Expr]()
     for place, exponent in found.factors:
         value = number(_at(place))
@@ -185,6 +185,15 @@ def _one_number(found: _Product) -> _Change | None:
     if len(operands) < 2 or not _LEAST < abs(total) < 1 / _LEAST:
         return None
     return _Change(operands, int(total) if total.denominator == 1 and abs(total) < 2**53 else float(total))
+
+
+def _one_number_inside(found: _Product) -> _Change | None:
+    """All numbers as one, in the place of the first that is a factor: what overflows depends on it."""
+    change = _one_number(found)
+    factors = [place for place, exponent in found.factors if exponent == 1 and change is not None and place in change.operands]
+    if change is None or not factors or abs(change.scale) == 1:
+        return None
+    return _Change({**change.operands, factors[-1]: constant(change.scale)})
 
 
 def _distributed(found: _Product, sums: set[Expr], uses: Mapping[Expr, int]) -> _Change | None:
