@@ -385,6 +385,8 @@ class _Parser:
         value: Any
         if top.kind == "call":
             name, function, at = top.base
+            if (first := _SIZES.get(name)) is not None:
+                items[first:] = map(_size, items[first:])
             value = self.build(lambda: function(*items, **top.keywords), name, at)
         elif top.kind == "index":
             index = tuple(items) if trailing or len(items) > 1 else items[0]
@@ -464,6 +466,16 @@ class _Parser:
             self.fail(str(error), at)
         self.symbols[name] = value
         return value
+
+
+_SIZES = {"arange": 0, "eye": 0, "broadcast_to": 1, "reshape": 1, "one_hot": 1}  # from which argument on there are sizes
+
+
+def _size(value: Any) -> Any:
+    """A size as builders take it: ``n`` is the named dimension, ``2*n`` twice as much."""
+    if isinstance(value, tuple):
+        return tuple(map(_size, value))
+    return str(value) if isinstance(value, Expr) and not value.shape and value.op.name != "constant" else value
 
 
 def _plain(value: Any) -> Any:

@@ -295,3 +295,12 @@ def _operator(name: str) -> Any:
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "pow"):
     setattr(_Plain, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(_Plain, f"__r{_name}__", _operator(f"__r{_name}__"))
+
+
+def test_sizes_of_shapes_may_be_names() -> None:
+    assert sg.parse("eye(n)").shape == ("n", "n")
+    assert sg.parse("arange(n - 1)").shape == ("n - 1",)
+    assert sg.parse("broadcast_to(x, (n, 2))").shape == ("n", 2)
+    assert sg.parse("reshape(X, (3*n,))", shapes={"X": ("n", 3)}).shape == ("3*n",)
+    with pytest.raises(sg.ParseError, match=r"not 2\.5"):
+        sg.parse("eye(2.5)")

@@ -71,7 +71,7 @@ def _table() -> dict[float, Known]:
 def known(value: float) -> Known | None:
     """The other name of a positive real number, or ``None``.
 
-    >>> known(0.3989422804014327).text, known(8**-0.5).text
+    >>> known(0.3989422804014327).text, known(1 / 8**0.5).text
     ('1/sqrt(2*pi)', '1/sqrt(8)')
     """
     if type(value) is not float:

@@ -208,8 +208,10 @@ def _reduction(name: str, whole: bool = True) -> Callable[[Expr], Layout]:
             keywords["axis"] = _axes(counted(axes, x.ndim))
         if e.params.get("keepdims"):
             keywords["keepdims"] = "True"
-        if e.params.get("reverse"):
-            keywords["reverse"] = "True"
+        if e.params.get("reverse"):  # cumsum(x[:, ::-1], axis=1)[:, ::-1], as NumPy has it
+            turned = f"[{':, ' * (axes[0] % x.ndim)}::-1]"
+            axis = "".join(f", {k}={v}" for k, v in keywords.items())
+            return POSTFIX, [f"{name}(", (x, POSTFIX), f"{turned}{axis}){turned}"]
         return call(name, x, **keywords)
 
     return layout
@@ -327,6 +329,14 @@ def _gather(e: Expr) -> Layout:
     return POSTFIX, [*pieces, "]"]
 
 
+def _embed_diagonal(e: Expr) -> Layout:
+    """A matrix with a given diagonal, which NumPy has for constants alone: ``eye(n) * v``."""
+    offset, rows, columns = (e.params[k] for k in ("offset", "rows", "columns"))
+    if e.ndim != 2 or rows != columns or offset:
+        return _records_text(e)
+    return PRODUCT, [f"eye({rows}) * ", (e.args[0], PRODUCT + 1)]
+
+
 def _size(e: Expr) -> Layout:
     dim = str(e.params["dim"])
     return (CALL if dim.isidentifier() or dim.isdigit() else PRODUCT if "//" in dim and " " not in dim else SUM), [dim]
@@ -400,6 +410,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "pad":           _pad,
     "concatenate":   _concatenate,
     "gather":        _gather,
+    "embed_diagonal": _embed_diagonal,
 }  # fmt: skip
 
 
