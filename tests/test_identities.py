@@ -140,7 +140,10 @@ IN_PLACE: list[tuple[Expr, Expr | None]] = [
     (x * z / (y * z**3), x / (y * z**2)),
     (-x / (z * y) * z, -x / y),
     (x**3 / (y / z) / x**3, sg.constant(1) / (y / z)),
-    (x / (y * z) ** 2 * z, None),
+    (x / (y * z) ** 2 * z, x / (y * z * y)),
+    (x / (2 * y * z) / (2 * y * z) * z, x / (2 * y * z) / (2 * y)),
+    (t / (x * z * y) ** 2 * z, t / (x * z * y * (x * y))),
+    (x / (y * z) ** 3 * t, None),
     # numbers
     (2 * x / (y / 6) ** 2 / 3, 24 * (x / y**2)),
     (3 / (4 * x), 0.75 / x),
@@ -164,6 +167,19 @@ IN_PLACE: list[tuple[Expr, Expr | None]] = [
 def test_changed_in_place(before: Expr, after: Expr | None) -> None:
     found = list(changed_in_place([before]))
     assert [after] in found if after is not None else not found
+
+
+def test_a_divisor_that_others_use_is_replaced_in_one_place() -> None:
+    part = x * y * z
+    assert list(changed_in_place([t / part * z, exp(part)])) == [[t / (x * y), exp(part)]]
+
+
+def test_products_of_products_are_searched_once() -> None:
+    """Doubling 60 times makes 2**60 ways through it."""
+    e = x
+    for _ in range(60):
+        e = e * e
+    assert list(changed_in_place([y / e * z, e])) == []
 
 
 def test_numbers_become_one_before_a_product_and_inside_of_it() -> None:

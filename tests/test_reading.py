@@ -161,3 +161,29 @@ def test_products_of_matrices_need_few_brackets() -> None:
     assert str(sg.grad((x @ x) / (b @ b), x)) == "2*x/(b @ b)"
     again = sg.parse("2*A.T @ (A @ x - b)", shapes={"A": ("m", "n"), "x": "n", "b": "m"})
     assert str(again) == "2*A.T @ (A @ x - b)"
+
+
+def test_simplified_derivatives_are_read_as_well() -> None:
+    x, w = sg.symbols("x w")
+    assert str(sg.simplify(sg.grad(x * sg.tanh(w * x), w))) == "x**2*(1 - tanh(w*x)**2)"
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (lambda X, Y: (sg.cumsum(X, axis=0) * Y).sum(), "cumsum(Y[::-1], axis=0)[::-1]"),
+        (lambda X, Y: (sg.cumsum(X, axis=1) * Y).sum(), "cumsum(Y[:, ::-1], axis=1)[:, ::-1]"),
+        (lambda X, Y: (X.sum(axis=1)[:, None] * sg.eye("n")).sum(), None),
+        (lambda X, Y: (sg.diagonal(Y @ X.T) ** 2).sum(), None),
+        (lambda X, Y: (X.mean(axis=0) * sg.arange(3)).sum(), None),
+    ],
+)
+def test_gradients_of_tensors_can_be_read_back(made, expected) -> None:
+    X, Y = sg.symbol("X", ("n", 3)), sg.symbol("Y", ("n", 3))
+    gradient = sg.grad(made(X, Y), X)
+    assert expected is None or str(gradient) == expected
+    rng = np.random.default_rng(0)
+    given = {"X": rng.normal(size=(4, 3)), "Y": rng.normal(size=(4, 3)), "n": 4}
+    back = sg.parse(str(gradient), shapes={"X": ("n", 3), "Y": ("n", 3)})
+    wanted = evaluate(gradient, {s: given[s.name] for s in gradient.free_symbols}, sizes={"n": 4})
+    np.testing.assert_allclose(evaluate(back, {s: given[s.name] for s in back.free_symbols}, sizes={"n": 4}), wanted, rtol=1e-13)

@@ -52,7 +52,7 @@ def changed_in_place(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
     products = _products(order, uses)
     sums = {a for n in order if n.op.name in _SUM for a in n.args if a.op.name in _SUM and uses[a] == 1 and a.shape == n.shape}
     kinds: tuple[Callable[[_Product], _Change | None], ...] = (
-        _double_angle, _without_pairs, _one_number_inside, _one_number, lambda found: _distributed(found, sums, uses),
+        _double_angle, _without_pairs, _without_parts, _one_number_inside, _one_number, lambda found: _distributed(found, sums, uses),
     )  # fmt: skip
     for kind in kinds:
         changes = {found.top: change for found in products if (change := kind(found)) is not None}
@@ -98,11 +98,13 @@ def _scaled_by(scale: float | int, e: Expr) -> Expr:
 class _Product:
     """A product: the places of its factors with their exponents, and whether there is a minus sign before it.
 
-    Products inside, and powers of products, that nothing else uses are taken apart; ``inside`` receives them.
+    Products inside, and powers of products, that nothing else uses are taken apart; ``inside`` receives them. ``outer``: the factors
+    as they are before powers are taken apart.
     """
 
     def __init__(self, top: Expr, uses: Mapping[Expr, int], inside: set[Expr]) -> None:
         self.top = top
+        self.outer: list[tuple[Place, int]] = []
         self.factors: list[tuple[Place, int]] = []
         self.negative = False
         waiting = [_as_power(top)]
@@ -112,6 +114,8 @@ class _Product:
             for i, a in enumerate(e.args):
                 power = -exponent if e.op.name == "div" and i == 1 else exponent
                 base, n = _as_power(a)
+                if abs(power) == 1 and (n > 1 or a.op.name not in _PRODUCT or uses[a] > 1):
+                    self.outer.append(((e, i), power))
                 if base.op.name in _PRODUCT and uses[a] == uses[base] == 1 and a.shape == base.shape == top.shape:
                     inside.update((a, base))
                     waiting.append((base, power * n))
@@ -167,6 +171,41 @@ def _without_pairs(found: _Product) -> _Change | None:
                 left[place], left[other] = (base, p - common), (base, q + common)
                 operands |= {at: _power(base, abs(left[at][1])) for at in (place, other)}
     return _Change(operands) if operands else None
+
+
+def _without_parts(found: _Product) -> _Change | None:
+    """What is multiplied by, and is a factor of a product, or of the square of one, that is divided by: ``x/(a*b)**2*b`` is
+    ``x/(a*b*a)``, also where something else uses ``a*b``."""
+    operands: dict[Place, Expr] = {}
+    factors = {_at(place): place for place, exponent in found.outer if exponent == 1 and number(_at(place)) is None}
+    for place, exponent in found.outer:
+        base, n = _as_power(_at(place))
+        if exponent > 0 or n > 2 or base.op.name != "mul":
+            continue
+        for factor, other in factors.items():
+            rest = _without(base, factor)
+            if rest is not None and rest.shape == base.shape and other not in operands:
+                operands |= {place: rest if n == 1 else do("mul", base, rest), other: constant(1)}
+                break
+    return _Change(operands) if operands else None
+
+
+def _without(product: Expr, factor: Expr) -> Expr | None:
+    """The other factors, where this is one of them."""
+    waiting: list[tuple[Expr, tuple[Place, ...]]] = [(product, ())]  # with the way to them
+    seen: set[Expr] = set()
+    while waiting:
+        e, way = waiting.pop()
+        for i, a in enumerate(e.args):
+            if a is factor:
+                rest = e.args[1 - i]
+                for parent, k in reversed(way):
+                    rest = do("mul", *(rest if j == k else other for j, other in enumerate(parent.args)))
+                return rest
+            if a.op.name == "mul" and a not in seen:
+                seen.add(a)
+                waiting.append((a, (*way, (e, i))))
+    return None
 
 
 def _power(base: Expr, n: int) -> Expr:
