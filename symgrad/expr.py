@@ -775,8 +775,11 @@ def substitute(expr: Expr, replacements: Mapping[Expr, ExprLike]) -> Expr:
         if replacement.shape != old.shape:
             before, after = dims.format_shape(old.shape), dims.format_shape(replacement.shape)
             raise ShapeError(f"substitute: a node of shape {before} cannot become one of shape {after}")
-        table[old] = replacement
-    return rewrite([as_expr(expr)], lambda node, args: table[node] if node in table else rebuild(node, args))[0]
+        table[old] = replacement  # what stands below it is not looked at
+    root = as_expr(expr)
+    for node in unvisited((root,), table):
+        table[node] = rebuild(node, tuple([table[a] for a in node.args]))
+    return table[root]
 
 
 # --- pickling: one flat list -----------------------------------------------------------------------

@@ -174,3 +174,11 @@ def test_what_is_done_hides_what_stands_below() -> None:
     assert unvisited([a + z], {a}) == [z, a + z]
     assert unvisited([a], {a}) == []
     assert unvisited([a, a], {x}) == [y, x * y, a]
+
+
+def test_below_what_is_replaced_nothing_is_looked_at() -> None:
+    inner = sg.sin(x * y)
+    assert sg.substitute(inner + x, {inner: z, x: y}) is z + y
+    assert sg.substitute(inner, {inner: x, x: z}) is x  # all at once
+    a, b = sg.symbols("a b", (2,))
+    assert sg.substitute(sg.sum(sg.exp(a)), {sg.exp(a): b}) is sg.sum(b)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from symgrad.expr import Expr, rebuild, symbol
+from symgrad.expr import Expr, substitute, symbol
 from symgrad.loops import Statement, Value
 from symgrad.loops.walk import walk
 from symgrad.schedule.groups import Group
@@ -70,31 +70,17 @@ class Origins:
         node = self._made_for.get(made.number) if isinstance(made, Value) else self._products.get(made)
         if node is None:
             return None
-        inside: dict[Expr, Expr | None] = {node: None}
+        seen, stand_ins = {node}, dict[Expr, Expr]()
         waiting = deque([node])
         while waiting:
             for a in waiting.popleft().args:
-                if a in inside:
+                if a in seen:
                     continue
-                inside[a] = None
+                seen.add(a)
                 if a in self._stored and self._stored[a] in names:
-                    inside[a] = symbol(names[self._stored[a]], a.shape)
-                elif a.args and len(inside) > SHOWN_NODES:
-                    inside[a] = symbol(ELIDED, a.shape)
+                    stand_ins[a] = symbol(names[self._stored[a]], a.shape)
+                elif a.args and len(seen) > SHOWN_NODES:
+                    stand_ins[a] = symbol(ELIDED, a.shape)
                 else:
                     waiting.append(a)
-        return str(_rebuilt(node, inside)).replace(ELIDED, "…")
-
-
-def _rebuilt(root: Expr, inside: Mapping[Expr, Expr | None]) -> Expr:
-    """The root over what stands in for its parts."""
-    made: dict[Expr, Expr] = {node: other for node, other in inside.items() if other is not None}
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        missing = [a for a in node.args if a not in made]
-        if missing:
-            stack.extend(missing)
-            continue
-        made[stack.pop()] = rebuild(node, [made[a] for a in node.args])
-    return made[root]
+        return str(substitute(node, stand_ins)).replace(ELIDED, "…")

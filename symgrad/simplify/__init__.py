@@ -46,19 +46,20 @@ def _late() -> RuleBook:
 
 def apply_local(
     roots: Sequence[Expr], written: Iterable[Expr] = (), *, stability: bool = False, record: list[Application] | None = None,
-    brief: bool = False,
+    brief: bool = False, rewriter: Rewriter | None = None,
 ) -> list[Expr]:  # fmt: skip
     """The roots after the local rules, in the form a person would write.
 
     ``written``: expressions of the user, whose parts keep their order. ``record`` collects every rule applied.
     ``brief``: one round, and no form for people, stability rewrites included; for large graphs on the way to the compiler, where each
-    pass over the nodes counts.
+    pass over the nodes counts. ``rewriter``: one that has seen other forms, of which parts may be the same.
     """
     current, mine = list(roots), list(written)
     order = topological(*mine)
     kept: dict[Expr, Expr | None] = dict(zip(order, order, strict=True))
     known = order if mine == current else None  # the nodes below the current roots
-    rewriter = _rewriter() if brief else Rewriter(_rules(stability), record)
+    if rewriter is None:
+        rewriter = _rewriter() if brief else Rewriter(_rules(stability), record)
     for round_ in range(_ROUNDS):
         collected = current
         current = rewriter.run(current, known)
@@ -126,13 +127,18 @@ def simplify(expr: Any, *, islands: bool = True, record: list[Application] | Non
 
 
 def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | None, worth: float) -> list[Expr]:
-    simpler = apply_local(roots, roots, stability=True, record=record)
+    rewriter = Rewriter(_rules(True))
+
+    def local(forms: Sequence[Expr], record: list[Application] | None = None) -> list[Expr]:
+        return apply_local(forms, forms, stability=True, record=record, rewriter=rewriter if record is None else None)
+
+    simpler = local(roots, record)
     if islands:
         from symgrad.simplify.islands import simplify_islands
 
-        after = simplify_islands(simpler, tidy=lambda forms: apply_local(forms, forms, stability=True), worth=worth, record=record)
+        after = simplify_islands(simpler, tidy=local, worth=worth, record=record)
         if after != simpler:
-            simpler = apply_local(after, after, stability=True, record=record)
+            simpler = local(after, record)
     return simpler
 
 
