@@ -98,7 +98,7 @@ def test_shared_parts_are_defined_first() -> None:
 
 def test_a_named_part_has_its_definition() -> None:
     shown = (2 * (w * x).named("hidden")).latex()
-    assert shown == "\\begin{aligned}\n\\mathrm{hidden} &= w x \\\\\n&\\phantom{=} 2 \\mathrm{hidden}\n\\end{aligned}"
+    assert shown == "\\begin{aligned}\n&\\phantom{=} 2 \\mathrm{hidden} \\\\\n\\text{where}\\quad \\mathrm{hidden} &= w x\n\\end{aligned}"
 
 
 def test_formulas_by_name() -> None:

@@ -34,15 +34,19 @@ BRACKETS = (r"\left(", r"\right)")
 
 
 def latex(expr: Expr) -> str:
-    """The formula as LaTeX without delimiters; named and shared parts stand in front, aligned."""
+    """The formula as LaTeX without delimiters: what its own names mean stands below, parts that have been given names in front."""
     expr = as_read(expr, text_layout)
     script = Script([expr], latex_layout, BRACKETS, binding=text_layout)
     if not script.definitions:
         return tight(script.write(expr))
     lines = [(latex_name(script.names[d]), script.write(d, part_name), "=") for d in script.definitions]
-    if expr not in script.names:
-        lines.append(("", script.write(expr, part_name), ""))
-    return aligned(lines)
+    if expr in script.names:
+        return aligned(lines)
+    whole = ("", script.write(expr, part_name), "")
+    if not any(d.op.name == "named" for d in script.definitions):
+        return aligned([*lines, whole])
+    first, *others = lines
+    return aligned([whole, (rf"\text{{where}}\quad {first[0]}", *first[1:]), *others])
 
 
 def part_name(name: str) -> str:
