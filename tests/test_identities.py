@@ -53,6 +53,8 @@ FOUND: list[tuple[Expr, Expr]] = [
     (sinh(x) * cosh(y) - cosh(x) * sinh(y), sinh(x - y)),
     # exponentials and logarithms
     (exp(2 * x) / (1 + exp(x)) ** 2, exp(x) ** 2 / (1 + exp(x)) ** 2),
+    (exp(x * y) + exp(-x * y), 2 * cosh(x * y)),
+    (z * exp(2 * x) - z * exp(-2 * x) + y, 2 * (z * sinh(2 * x)) + y),
     (y * log(2 + sin(x)) + y * log(3 + cos(x)), y * log((2 + sin(x)) * (3 + cos(x)))),
     # polynomials
     ((x**3 - 1) / (x - 1), x**2 + x + 1),
@@ -136,6 +138,11 @@ IN_PLACE: list[tuple[Expr, Expr | None]] = [
     (x * sin(y) / z**3 * cos(y), x * sin(2 * y) / z**3 * 0.5),
     (x / sinh(y) / z / cosh(y), x / sinh(2 * y) / z / 0.5),
     (sin(y) / cos(y) * x, None),
+    # half arguments
+    (x * exp(y) / z / sg.expm1(y) ** 2, x / z / (2 * sinh(y / 2)) ** 2),
+    (x / sg.expm1(y) / z / sg.expm1(y) * exp(y), x / (2 * sinh(y / 2)) / z / (2 * sinh(y / 2))),
+    (x / (z * (1 + exp(y))) ** 2 * exp(y), x / (z * (2 * cosh(y / 2))) ** 2),
+    (x / sg.expm1(y) * exp(y), None),
     # what is multiplied by and divided by
     (x * z / (y * z**3), x / (y * z**2)),
     (-x / (z * y) * z, -x / y),

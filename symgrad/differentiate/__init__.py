@@ -59,9 +59,9 @@ def _whole_numbers(derivatives: list[Expr], written: list[Expr]) -> list[Expr]:
         return derivatives
 
     def replace(node: Expr, args: tuple[Expr, ...]) -> Expr:
-        if node.op.name not in ("add", "sub", "mul", "div") or node.kind != "real":
+        if node.op.name not in ("add", "sub", "mul", "div", "ratio") or node.kind != "real":
             return rebuild(node, args)
-        real = [node.op.name == "div" or (a.kind == "real" and a.op is not CONSTANT) for a in args]
+        real = [node.op.name in ("div", "ratio") or (a.kind == "real" and a.op is not CONSTANT) for a in args]
         return rebuild(node, [whole(a) if other and a not in users else a for a, other in zip(args, reversed(real), strict=True)])
 
     return rewrite(derivatives, replace)

@@ -16,7 +16,7 @@ from symgrad.ops.movement import ARANGE, BROADCAST_TO, CONCATENATE, DIAGONAL, EM
 from symgrad.ops.reduce import negative_axes, negative_axis
 
 __all__ = [
-    "arange", "broadcast_arrays", "broadcast_to", "concatenate", "diagonal", "expand_dims", "eye", "flip", "moveaxis", "pad",
+    "arange", "broadcast_arrays", "broadcast_to", "concatenate", "diag", "diagonal", "expand_dims", "eye", "flip", "moveaxis", "pad",
     "ravel", "reshape", "squeeze", "stack", "swapaxes", "transpose",
 ]
 
@@ -282,6 +282,25 @@ def diagonal(x: ExprLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Ex
     return apply(DIAGONAL, transpose(x, order), offset=int(offset))
 
 
+def diag(x: ExprLike, k: int = 0) -> Expr:
+    """NumPy's ``diag``: of a vector the square matrix with it on its ``k``-th diagonal, of a matrix that diagonal.
+
+    Raises ``ShapeError`` for anything else.
+
+    >>> import symgrad as sg
+    >>> x, A = sg.symbol("x", "n"), sg.symbol("A", ("n", "n"))
+    >>> sg.grad(x @ sg.diag(x) @ x, x), sg.diag(A).shape
+    (3*x**2, ('n',))
+    """
+    x = as_expr(x)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ShapeError(f"diag: shape {dims.format_shape(x.shape)} is neither a vector nor a matrix (sg.diagonal takes stacks)")
+    size = dims.add(x.shape[0], abs(k))
+    return apply(EMBED_DIAGONAL, x, offset=int(k), rows=size, columns=size)
+
+
 def _vstack(parts: Sequence[ExprLike]) -> Expr:
     return concatenate([x if x.ndim > 1 else reshape(x, (1, -1)) for x in map(as_expr, parts)], 0)
 
@@ -296,5 +315,6 @@ ARRAY_FUNCTIONS.update({
     np.reshape: reshape, np.ravel: ravel, np.transpose: transpose, np.swapaxes: swapaxes, np.moveaxis: moveaxis,
     np.broadcast_to: broadcast_to, np.broadcast_arrays: broadcast_arrays, np.expand_dims: expand_dims, np.squeeze: squeeze,
     np.flip: flip, np.concatenate: concatenate, np.stack: stack, np.pad: pad, np.diagonal: diagonal,
+    np.diag: diag,
     np.vstack: _vstack, np.hstack: _hstack,
 })

@@ -29,6 +29,7 @@ from symgrad.show.layout import (
     seen,
     signed,
 )
+from symgrad.simplify.chains import is_symmetric
 
 __all__ = [
     "BIG", "call", "contracted", "exponential", "function", "infix", "inverse", "is_matrix", "is_square", "is_whole", "joined",
@@ -337,15 +338,18 @@ def inverse(x: Expr) -> list[Piece]:
     return _with_exponent(x.args[0], r"-\top") if x.op.name == "transpose" and x.ndim == 2 else _with_exponent(x, "-1")
 
 
-def _row(x: Expr) -> list[Piece]:
-    """A vector as the row that stands before a matrix: of ``A.T v`` that is ``v^T A``."""
+def _row(x: Expr, depth: int = 4) -> list[Piece]:
+    """A vector as a row: of ``A.T v`` that is ``v^T A``, of ``A v`` it is ``v^T A^T``."""
     x = seen(x)
-    if x.op.name == "contract" and contraction(x).style == "matmul":
-        (a, _), (b, turned) = contraction(x).operands
-        if a.ndim == 1 and b.ndim == 2:
-            plain = [*transposed(a), " ", *(transposed(b) if turned else [signed(b, PRODUCT + 1)])]
-            return [Alternative(x, transposed(x), plain)]
-    return transposed(x)
+    if x.op.name != "contract" or contraction(x).style != "matmul" or not depth:
+        return transposed(x)
+    (a, a_turned), (b, b_turned) = contraction(x).operands
+    vector, matrix, turned = (a, b, b_turned) if a.ndim == 1 else (b, a, not a_turned)
+    if vector.ndim != 1 or matrix.ndim != 2:
+        return transposed(x)
+    turned = turned and not is_symmetric(matrix)
+    plain = [*_row(vector, depth - 1), " ", *(transposed(matrix) if turned else [signed(matrix, PRODUCT + 1)])]
+    return [Alternative(x, transposed(x), plain)]
 
 
 def _behind(e: Expr) -> Piece:
@@ -358,7 +362,7 @@ def contracted(e: Expr) -> Layout:
     reading = contraction(e)
     (a, a_turned), (b, b_turned) = reading.operands
     if reading.style == "outer":
-        return PRODUCT, [(a, PRODUCT if _is_matrix_product(seen(a)) or a.op.name == "solve" else PRODUCT + 1), " ", *transposed(b)]
+        return PRODUCT, [(a, PRODUCT if _is_matrix_product(seen(a)) or a.op.name == "solve" else PRODUCT + 1), " ", *_row(b)]
     if reading.style == "sum":
         a, b = map(seen, (a, b))
         product = intern_node(OPS["mul"], (a, b), {}, a.shape, "real")

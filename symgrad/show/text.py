@@ -232,6 +232,14 @@ def _transpose(e: Expr) -> Layout:
     return call("transpose", e.args[0], axes=_axes(axes))
 
 
+def _embed_diagonal(e: Expr) -> Layout:
+    """``diag(v)`` where NumPy's function makes it."""
+    offset = e.params["offset"]
+    if e.ndim != 2 or e.shape != (dims.add(e.args[0].shape[0], abs(offset)),) * 2:
+        return _records_text(e)
+    return CALL, ["diag(", (e.args[0], ANY), f", {offset})" if offset else ")"]
+
+
 def _reshape(e: Expr) -> Layout:
     (x,) = e.args
     if x.op.name == "slice":
@@ -404,6 +412,7 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "softmax":       _last_axis("softmax"),
     "log_softmax":   _last_axis("log_softmax"),
     "transpose":     _transpose,
+    "embed_diagonal": _embed_diagonal,
     "reshape":       _reshape,
     "broadcast_to":  lambda e: (CALL, ["broadcast_to(", (e.args[0], ANY), f", {dims.format_shape(e.shape)})"]),
     "slice":         _slice,

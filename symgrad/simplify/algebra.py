@@ -19,7 +19,7 @@ from symgrad.sympy_bridge import Reader, scalar_to_sympy
 __all__ = ["ALGEBRAIC", "candidates", "expanded_terms", "has_identities", "is_algebraic"]
 
 ALGEBRAIC = frozenset({
-    "add", "sub", "mul", "div", "neg", "square", "pow", "sqrt", "exp", "log", "abs", "sign",
+    "add", "sub", "mul", "div", "neg", "square", "pow", "sqrt", "exp", "expm1", "log", "abs", "sign",
     "sin", "cos", "tan", "sinh", "cosh", "nonnegative", "to_real",
 })  # fmt: skip
 MAX_TERMS = 200  # that bringing to one fraction may make

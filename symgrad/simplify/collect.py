@@ -69,8 +69,9 @@ def _is_alone(run: Pass, node: Expr, late: int) -> bool:
     """Whether nobody else uses the operand that a rule takes apart."""
     if late != BOTH:
         return run.uses[node.args[late]] == 1
-    scaled = [a.args[1] for a in node.args if a.op.name == "mul" and not a.args[0].shape]
-    return all(run.uses[a] == 1 for a in (*node.args, *scaled))
+    terms = [a.args[0] if a.op.name == "neg" else a for a in node.args]
+    scaled = [a.args[1] for a in terms if a.op.name == "mul" and not a.args[0].shape]
+    return all(run.uses[a] == 1 for a in (*node.args, *terms, *scaled))
 
 
 # --- products -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from symgrad.simplify.rewriting import CHEAPER, Rule, do, number, see
 from symgrad.simplify.samples import sample
 from symgrad.simplify.tensors import everywhere
 
-__all__ = ["CONTRACTIONS"]
+__all__ = ["CONTRACTIONS", "times_identity"]
 
 
 def _sum_of_product(e: Expr) -> Expr | None:
@@ -35,6 +35,18 @@ def _sum_of_product(e: Expr) -> Expr | None:
         return None
     product = contract(_without_ones(a, x), _without_ones(b, x), "".join(left), "".join(right), "".join(result))
     return reshape_to(product, e.shape)
+
+
+def _sum_of_contraction(e: Expr) -> Expr | None:
+    """What one operand alone has is summed before: ``sum(X @ A, axis=0)`` is ``sum(X, axis=0) @ A``."""
+    (x,) = e.args
+    if x.op.name != "contract":
+        return None
+    left, right, result = split_spec(x.params["spec"])
+    summed = [result[a] for a in e.params["axes"]]
+    if all(c in left and c in right for c in summed):  # elementwise products, which the sum may well be taken of
+        return None
+    return reshape_to(contract(x.args[0], x.args[1], left, right, "".join(c for c in result if c not in summed)), e.shape)
 
 
 def _letters(a: Expr, whole: Expr, letters: list[str]) -> list[str]:
@@ -172,7 +184,7 @@ def _aligned(x: Expr, have: str, want: str) -> Expr:
     return reshape_to(moved, tuple(sizes.get(c, 1) for c in want))
 
 
-def _contract_eye(e: Expr) -> Expr | None:
+def times_identity(e: Expr) -> Expr | None:
     """``A @ I`` is ``A``."""
     left, right, result = split_spec(e.params["spec"])
     for x, other, own, letters in ((e.args[1], e.args[0], right, left), (e.args[0], e.args[1], left, right)):
@@ -189,6 +201,7 @@ def _contract_eye(e: Expr) -> Expr | None:
 
 CONTRACTIONS: tuple[Rule, ...] = (
     Rule("sum of product",         CHEAPER,  ("sum",),      _sum_of_product,         "sum(A*v, axis=1)", late=0),
+    Rule("sum of contraction",     CHEAPER,  ("sum",),      _sum_of_contraction,     "sum(A @ B, axis=0)"),
     Rule("contract transposed",    CHEAPER,  ("contract",), _contract_transposed,    "A.T @ A"),
     Rule("transposed contract",    CHEAPER,  ("transpose",), _transposed_contract,    "(A @ B).T"),
     Rule("contract negative",      CHEAPER,  ("contract",), _contract_negative,      "A @ (-v)"),
@@ -201,5 +214,5 @@ CONTRACTIONS: tuple[Rule, ...] = (
          sample(lambda A, v, s: do("contract", A, do("broadcast_to", v, shape=(2, 3)), spec="ij,ij->i"))),
     Rule("contract factor",        CHEAPER,  ("contract",), _contract_factor,
          sample(lambda A, v, s: do("contract", A[:, :, None] * v, A, spec="ijk,ik->jk"))),
-    Rule("contract eye",           CHEAPER,  ("contract",), _contract_eye,           "A @ eye(3)"),
+    Rule("contract eye",           CHEAPER,  ("contract",), times_identity,           "A @ eye(3)"),
 )  # fmt: skip

@@ -5,6 +5,7 @@ The ``1/n`` of a mean travels outwards, to where fewer elements are left to scal
 
 from __future__ import annotations
 
+from symgrad import dims
 from symgrad.dims import Dim
 from symgrad.expr import Expr, apply, constant, symbol
 from symgrad.ops.movement import reshape_to
@@ -13,6 +14,8 @@ from symgrad.simplify.rewriting import CHEAPER, FORM, Rule, do, number
 from symgrad.simplify.samples import one_hot, over_n, sample
 
 __all__ = ["CHOICES", "FACTORS", "inner_factor"]
+
+_REDUCED = 64  # numbers above sizes that are reduced with them
 
 
 # --- factors -----------------------------------------------------------------------------------------------
@@ -93,6 +96,19 @@ def _whole_over_size(e: Expr) -> Expr | None:
     value = number(e.args[0])
     whole = isinstance(value, float) and not e.args[0].shape and abs(value) < 2**53 and value == int(value) and e.args[1].kind == "integer"
     return do("div", constant(int(value)), e.args[1]) if whole and value is not None else None
+
+
+def _reduced_size(e: Expr) -> Expr | None:
+    """``2/(2*n)`` is ``1/n``."""
+    above, below = e.args
+    value = number(above)
+    if below.op.name != "size" or above.shape or value is None or value != int(value) or not 1 < abs(value) <= _REDUCED:
+        return None
+    dim = below.params["dim"]
+    for k in range(int(abs(value)), 1, -1):
+        if value % k == 0 and dims.multiply(rest := dims.divide(dim, k), k) == dim:
+            return do("div", constant(int(value) // k), size_of(rest))
+    return None
 
 
 def _size_quotient(e: Expr) -> Expr | None:
@@ -197,6 +213,8 @@ FACTORS: tuple[Rule, ...] = (
          sample(lambda A, v, s: do("sum", over_n(), axes=(-1,), keepdims=False))),
     Rule("whole over size",        FORM,     ("div",),      _whole_over_size,
          sample(lambda A, v, s: do("div", 2.0, do("size", dim="n"))), cosmetic=True, look=lambda a, b: a == "constant"),
+    Rule("reduced size",           FORM,      ("div",),      _reduced_size,
+         sample(lambda A, v, s: do("div", 2, do("size", dim="2*n"))), look=lambda a, b: (a, b) == ("constant", "size")),
     Rule("size quotient",          CHEAPER,  ("mul",),      _size_quotient,
          sample(lambda A, v, s: do("mul", 2, do("div", 1, do("size", dim="n")))), look=lambda a, b: b == "div"),
     Rule("factor of factor",       CHEAPER,  ("mul",),      _factor_of_factor,

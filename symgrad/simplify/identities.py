@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 from math import lcm
 
 from symgrad.expr import Expr, topological
@@ -66,7 +66,7 @@ def _identities(roots: Sequence[Expr]) -> list[Identity]:
     order = topological(*roots)
     found = trigonometric(order)
     if sum(n.op.name == "exp" for n in order) > 1 and len(units := _units(order)) < sum(n.op.name == "exp" for n in order):
-        found.append(_OneExponential(units))
+        found += [_OneExponential(units), _Hyperbolic(units)]
     if sum(n.op.name == "log" for n in order) > 1:
         found.append(_OneLogarithm())
     if _has_common_factors(order):
@@ -122,6 +122,23 @@ class _OneExponential:
         return x
 
     def terms(self, terms: Terms, gatherer: Gatherer) -> Terms:
+        return terms
+
+
+class _Hyperbolic(_OneExponential):
+    """``exp(x) + exp(-x)`` is ``2*cosh(x)``, their difference ``2*sinh(x)``."""
+
+    def terms(self, terms: Terms, gatherer: Gatherer) -> Terms:
+        for one, other in permutations(terms, 2):
+            ratio = one.times(other, -1)
+            if abs(ratio.coefficient) != 1 or len(ratio.powers) != 1:
+                continue
+            ((unit, power),) = ratio.powers.items()
+            if unit.op.name == "exp" and power > 0 and one.powers.get(unit, 0) * 2 == power:  # the other one has as much below
+                u = unit.args[0] if power == 4 else do("mul", power // 4, unit.args[0])
+                new = do("cosh" if ratio.coefficient == 1 else "sinh", u)
+                rest = one.times(Monomial(Fraction(2), {unit: -power // 2})).times(Monomial(Fraction(1), {new: 2}))
+                return self.terms([rest, *(t for t in terms if t is not one and t is not other)], gatherer)
         return terms
 
 

@@ -52,7 +52,8 @@ def changed_in_place(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
     products = _products(order, uses)
     sums = {a for n in order if n.op.name in _SUM for a in n.args if a.op.name in _SUM and uses[a] == 1 and a.shape == n.shape}
     kinds: tuple[Callable[[_Product], _Change | None], ...] = (
-        _double_angle, _without_pairs, _without_parts, _one_number_inside, _one_number, lambda found: _distributed(found, sums, uses),
+        _double_angle, _half_argument, _without_pairs, _without_parts, _one_number_inside, _one_number,
+        lambda found: _distributed(found, sums, uses),
     )  # fmt: skip
     for kind in kinds:
         changes = {found.top: change for found in products if (change := kind(found)) is not None}
@@ -153,6 +154,20 @@ def _double_angle(found: _Product) -> _Change | None:
         if other is not None:
             operands[place], operands[other] = do(name, do("mul", 2, args[0])), constant(0.5)
     return _Change(operands) if operands else None
+
+
+def _half_argument(found: _Product) -> _Change | None:
+    """``exp(u)/expm1(u)**2`` is ``1/(2*sinh(u/2))**2``, ``exp(u)/(1 + exp(u))**2`` is ``1/(2*cosh(u/2))**2``."""
+    for place, exponent in found.factors:
+        e = _at(place)
+        if e.op.name != "exp" or exponent != 1:
+            continue
+        for name, base in (("sinh", do("expm1", *e.args)), ("cosh", do("add", 1, e)), ("cosh", do("add", e, 1))):
+            below = [(at, power * n) for at, power in found.factors for b, n in [_as_power(_at(at))] if b is base]
+            if below and sum(power for _, power in below) == -2:
+                new = do("mul", 2, do(name, do("div", e.args[0], 2)))
+                return _Change({at: new if _at(at) is base else do("pow", new, 2) for at, _ in below} | {place: constant(1)})
+    return None
 
 
 def _without_pairs(found: _Product) -> _Change | None:

@@ -1,4 +1,9 @@
-"""MATRICES: local rules for products, inverses and determinants of matrices: the closed forms of matrix calculus.
+"""MATRICES: local rules for products and sums of matrices: the closed forms of matrix calculus.
+
+    chains       products as lists of factors; transposes, symmetric matrices
+    inverses     inverses, systems, determinants
+    diagonals    identities, diagonal matrices, traces
+    norms        lengths and directions
 
 K. B. Petersen and M. S. Pedersen, "The matrix cookbook" (2012); J. R. Magnus and H. Neudecker, "Matrix differential
 calculus" (3rd edition, 2007). As everywhere in simplification, algebra holds where the formula has a value: that a
@@ -8,62 +13,68 @@ singular matrix times its inverse is NaN is given up.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from symgrad.expr import Expr, apply, constant, symbol
+from symgrad.expr import Expr, apply
 from symgrad.ops.linear import canonical_spec, split_spec
-from symgrad.ops.reduce import size_of
-from symgrad.simplify.factors import inner_factor, is_plain_factor
+from symgrad.simplify.chains import TRANSPOSES, factors_of, is_symmetric, matrix_transpose
+from symgrad.simplify.contractions import times_identity
+from symgrad.simplify.diagonals import DIAGONALS
+from symgrad.simplify.factors import is_plain_factor
+from symgrad.simplify.inverses import INVERSES, is_det
 from symgrad.simplify.norms import NORMS
-from symgrad.simplify.rewriting import ACCURATE, BOTH, CHEAPER, FORM, Rule, do, see
+from symgrad.simplify.rewriting import BOTH, CHEAPER, FORM, Rule, do, number
+from symgrad.simplify.samples import square
+from symgrad.simplify.terms import built_sum
 
 __all__ = ["MATRICES"]
 
-_DEPTH = 3  # how many nodes deep a matrix is asked whether it is symmetric
+
+# --- terms -------------------------------------------------------------------------------------------------
 
 
-# --- transposes and symmetric matrices ---------------------------------------------------------------------
+class _Term(NamedTuple):
+    """A term of a sum: ``sign*scale*e``, where ``scale`` is a scalar or ``None``; ``whole`` is ``scale*e``."""
+
+    sign: int
+    scale: Expr | None
+    e: Expr
+    whole: Expr
 
 
-def matrix_transpose(e: Expr) -> Expr:
-    """Every matrix turned; what was turned is turned back."""
-    return e.args[0] if is_matrix_transpose(e) else do("transpose", e, axes=(*range(-e.ndim, -2), -1, -2))
+_TERMS = 8  # of a sum that are looked at
+_PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))  # of what two products have in common
 
 
-def is_matrix_transpose(e: Expr) -> bool:
-    return e.op.name == "transpose" and e.params["axes"] == (*range(-e.ndim, -2), -1, -2)
+def _terms(root: Expr) -> list[_Term] | None:
+    """The terms of a sum from left to right, ``None`` where it has too many."""
+    terms, waiting = list[_Term](), [(1, root)]
+    while waiting:
+        sign, e = waiting.pop()
+        if e.shape == root.shape and e.op.name == "neg":
+            waiting.append((-sign, e.args[0]))
+        elif e.op.name in ("add", "sub") and e.shape == root.shape and all(a.shape == root.shape for a in e.args):
+            waiting += [(sign if e.op.name == "add" else -sign, e.args[1]), (sign, e.args[0])]
+        else:
+            terms.append(_term(sign, e))
+        if len(terms) + len(waiting) > _TERMS:
+            return None
+    return terms
 
 
-def is_symmetric(e: Expr, depth: int = _DEPTH) -> bool:
-    """Whether a matrix is plainly its own transpose: ``X.T @ X``, ``A + A.T``, and what is made of such."""
-    e = see(e)
-    name = e.op.name
-    if e.ndim != 2 or depth == 0:
-        return False
-    if name == "eye":
-        return e.shape[0] == e.shape[1]
-    if name in ("inv", "neg", "transpose"):
-        return is_symmetric(e.args[0], depth - 1)
-    if name == "contract":
-        left, right, result = split_spec(e.params["spec"])
-        return e.args[0] is e.args[1] and canonical_spec(right, left, result) == canonical_spec(left, right, result[::-1])
-    if name in ("mul", "div") and () in (e.args[0].shape, e.args[1].shape):
-        return is_symmetric(e.args[0] if e.args[0].shape else e.args[1], depth - 1)
-    if name in ("add", "sub", "mul"):
-        a, b = e.args
-        if name != "sub" and a.ndim == b.ndim == 2 and (a is matrix_transpose(b) or b is matrix_transpose(a)):
-            return True
-        return is_symmetric(a, depth - 1) and is_symmetric(b, depth - 1)
-    return False
+def _term(sign: int, e: Expr) -> _Term:
+    if e.op.name == "neg":
+        sign, e = -sign, e.args[0]
+    if e.op.name != "mul" or not e.shape or () not in (e.args[0].shape, e.args[1].shape):
+        return _Term(sign, None, e, e)
+    scale, rest = e.args if not e.args[0].shape else e.args[::-1]
+    if scale.op.name == "neg":
+        scale, sign = scale.args[0], -sign
+        e = do("mul", scale, rest)
+    return _Term(sign, scale, rest, e)
 
 
-def _transposed_symmetric(e: Expr) -> Expr | None:
-    return e.args[0] if e.ndim == 2 and e.params["axes"] == (-1, -2) and is_symmetric(e.args[0]) else None
-
-
-def _transposed_scaled(e: Expr) -> Expr | None:
-    """A scalar factor of a matrix stands before its transpose."""
-    c, x = _scaled(e.args[0])
-    return None if c is None or x.shape != e.args[0].shape else do("mul", c, apply(e.op, x, **e.params))
+# --- products ----------------------------------------------------------------------------------------------
 
 
 def _contract_symmetric(e: Expr) -> Expr | None:
@@ -141,22 +152,125 @@ def _is_turned(letters: list[str], k: int) -> bool:
     return (own[0] in shared) if first else (own[1] in shared)
 
 
+def _scalar_outside(e: Expr) -> Expr | None:
+    """``A @ (s*x)`` is ``s*(A @ x)``. What the compiler gets has the scalar where there is less to scale: see ``sharing``."""
+    for k, x in enumerate(e.args):
+        if x.op.name == "mul" and x.shape and () in (x.args[0].shape, x.args[1].shape):
+            s, rest = x.args if not x.args[0].shape else x.args[::-1]
+            if number(s) is None:
+                return do("mul", s, apply(e.op, *[rest if j == k else a for j, a in enumerate(e.args)], **e.params))
+    return None
+
+
+def _times_outer(e: Expr) -> Expr | None:
+    """``outer(u, v) @ A`` is ``outer(u, A.T @ v)``, ``outer(u, v) @ x`` is ``(v @ x)*u``: the outer product comes last."""
+    factors = factors_of(e)
+    if factors is None or factors[0].e.ndim == 1:
+        return None
+    (a, a_turned), (b, b_turned) = factors
+    if (inner := factors_of(a)) is not None and inner[0].e.ndim == 1:
+        u, v = (inner[1].e, inner[0].e) if a_turned else (inner[0].e, inner[1].e)
+        if b.ndim == 1:
+            return do("mul", do("contract", v, b, spec="i,i->"), u)
+        return do("contract", u, do("contract", b, v, spec="ij,j->i" if b_turned else "ij,i->j"), spec="i,j->ij")
+    if (inner := factors_of(b)) is not None and inner[0].e.ndim == 1 and b.ndim == 2:
+        u, v = (inner[1].e, inner[0].e) if b_turned else (inner[0].e, inner[1].e)
+        return do("contract", do("contract", a, u, spec="ij,i->j" if a_turned else "ij,j->i"), v, spec="i,j->ij")
+    return None
+
+
+def _times_thin_sum(e: Expr) -> Expr | None:
+    """``(outer(u, v) + s*eye(n)) @ A`` term by term: no term needs a product of matrices."""
+    for k, x in enumerate(e.args):
+        if x.op.name not in ("add", "sub") or x.ndim != 2 or not e.shape:
+            continue
+        terms = _terms(x)
+        if terms is not None and all(_is_thin(t.e) for t in terms):
+            return built_sum([(t.sign, _thin_product(e, k, t)) for t in terms])
+    return None
+
+
+def _thin_product(e: Expr, k: int, term: _Term) -> Expr:
+    product = apply(e.op, *[term.e if j == k else a for j, a in enumerate(e.args)], **e.params)
+    made = _times_outer(product) if term.e.op.name == "contract" else times_identity(product)
+    product = product if made is None else made
+    return product if term.scale is None else do("mul", term.scale, product)
+
+
+def _is_thin(e: Expr) -> bool:
+    factors = factors_of(e)
+    return e.op.name == "eye" or (factors is not None and factors[0].e.ndim == 1)
+
+
+# --- scalars -----------------------------------------------------------------------------------------------
+
+
+def _scalar_cancels(e: Expr) -> Expr | None:
+    """``s*(1/s*A)`` is ``A``."""
+    for s, x in (e.args, e.args[::-1]):
+        if not s.shape and x.shape and number(s) is None and (rest := _without_divisor(x, s)) is not None:
+            return rest
+    return None
+
+
+def _without_divisor(product: Expr, s: Expr, depth: int = 3) -> Expr | None:
+    """The product without its divisor ``s``, ``None`` where it has none."""
+    if product.op.name == "div" and product.args[1] is s:
+        return product.args[0]
+    if depth == 0 or product.op.name not in ("mul", "div", "neg"):
+        return None
+    for k, a in enumerate(product.args if product.op.name == "mul" else product.args[:1]):
+        rest = _without_divisor(a, s, depth - 1)
+        if rest is not None:
+            if number(rest) == 1 and product.op.name == "mul" and product.args[1 - k].shape == product.shape:
+                return product.args[1 - k]
+            return do(product.op.name, *[rest if j == k else b for j, b in enumerate(product.args)])
+    return None
+
+
 # --- sums of products --------------------------------------------------------------------------------------
+
+
+def _symmetric_part(e: Expr) -> Expr | None:
+    """``A @ x + A.T @ x`` is ``(A + A.T) @ x``, whoever else has either product: the compiler then computes that of the other."""
+    terms = _terms(e)
+    if terms is None:
+        return None
+    for j, second in enumerate(terms):
+        for first in terms[:j]:
+            if first.scale is second.scale and first.e.op.name == second.e.op.name == "contract":
+                merged = _with_transpose(first.e, second.e, "add" if first.sign == second.sign else "sub")
+                if merged is not None:
+                    whole = merged if first.scale is None else do("mul", first.scale, merged)
+                    kept = [(t.sign, whole if t is first else t.whole) for t in terms if t is not second]
+                    return built_sum(kept)
+    return None
+
+
+def _with_transpose(first: Expr, second: Expr, sign: str) -> Expr | None:
+    for i, j in _PLACES:
+        matrix = first.args[1 - i]
+        if first.args[i] is second.args[j] and matrix.ndim == 2 and first.shape == second.shape:
+            other = _aligned_letters(first, i, second, j)
+            if other is not None and other is not matrix and other is matrix_transpose(matrix):
+                total = do(sign, matrix, other)
+                return apply(first.op, *[first.args[k] if k == i else total for k in range(2)], **first.params)
+    return None
+
 
 
 def _sum_of_products(e: Expr) -> Expr | None:
     """``A @ x + A.T @ x`` is ``(A + A.T) @ x``: one product for two, also where both are scaled alike."""
-    (c, first), (d, second) = map(_scaled, e.args)
-    if c is not d or first.op.name != "contract" or second.op.name != "contract" or first.shape != second.shape:
+    one, two = _term(1, e.args[0]), _term(1 if e.op.name == "add" else -1, e.args[1])
+    first, second = one.e, two.e
+    if one.scale is not two.scale or first.op.name != "contract" or second.op.name != "contract" or first.shape != second.shape:
         return None
-    for i in range(2):
-        for j in range(2):
-            if first.args[i] is second.args[j] and (other := _aligned_letters(first, i, second, j)) is not None:
-                total = do(e.op.name, first.args[1 - i], other)
-                operands = [total, total]
-                operands[i] = first.args[i]
-                product = apply(first.op, *operands, **first.params)
-                return product if c is None else do("mul", c, product)
+    for i, j in _PLACES:
+        if first.args[i] is second.args[j] and (other := _aligned_letters(first, i, second, j)) is not None:
+            total = do("add" if one.sign == two.sign else "sub", first.args[1 - i], other)
+            product = apply(first.op, *[first.args[k] if k == i else total for k in range(2)], **first.params)
+            product = product if one.scale is None else do("mul", one.scale, product)
+            return product if one.sign > 0 else do("neg", product)
     return None
 
 
@@ -187,9 +301,11 @@ def _aligned_letters(first: Expr, i: int, second: Expr, j: int) -> Expr | None:
 
 
 def _common_number(e: Expr) -> Expr | None:
-    """``0.5*u + 0.5*v`` is ``0.5*(u + v)`` for tensors."""
+    """``0.5*u + 0.5*v`` is ``0.5*(u + v)`` for tensors, ``s*outer(x, x) - s*eye(n)`` is ``s*(outer(x, x) - eye(n))`` for matrices."""
     (c, u), (d, v) = map(_scaled, e.args)
-    if c is None or c is not d or u.shape != v.shape or not (is_plain_factor(c) or _is_det(c)):
+    if c is None or c is not d or u.shape != v.shape:
+        return None
+    if not is_plain_factor(c) and not is_det(c) and {u.op.name, v.op.name}.isdisjoint(("contract", "eye", "inv")):
         return None
     return do("mul", c, do(e.op.name, u, v))
 
@@ -202,167 +318,42 @@ def _number_to_scalar(e: Expr) -> Expr | None:
     return do("mul", do("mul", c, x.args[0]), x.args[1])
 
 
-# --- inverses and systems ----------------------------------------------------------------------------------
-
-
-def _inverse(e: Expr) -> Expr | None:
-    (a,) = e.args
-    if a.op.name == "inv":
-        return a.args[0]
-    if a.op.name == "eye":
-        return a
-    if is_matrix_transpose(a):
-        return matrix_transpose(do("inv", a.args[0]))
-    if a.op.name == "neg":
-        return do("neg", do("inv", a.args[0]))
-    parts = inner_factor(a)
-    return None if parts is None else do("mul", do("div", constant(1), parts[0]), do("inv", parts[1]))
-
-
-def _times_inverse(e: Expr) -> Expr | None:
-    """``inv(A) @ A`` and ``A @ inv(A)`` are the identity."""
-    left, right, result = split_spec(e.params["spec"])
-    a, b = e.args
-    if len(left) != 2 or len(right) != 2 or len(result) != 2 or not (_is_inverse(a, b) or _is_inverse(b, a)):
-        return None
-    if left[1] == right[0] or left[0] == right[1]:  # not A.T @ inv(A)
-        return do("eye", rows=e.shape[0], columns=e.shape[1])
-    return None
-
-
-def _is_inverse(a: Expr, b: Expr) -> bool:
-    return a.op.name == "inv" and a.args[0] is b and b.ndim == 2
-
-
-def _solve_by_identity(e: Expr) -> Expr | None:
-    a, b = e.args
-    if b.op.name == "eye" and b.shape[0] == b.shape[1] and a.ndim == 2:
-        return do("inv", a)
-    return b if a.op.name == "eye" and e.shape == b.shape else None
-
-
-def _solve_scaled(e: Expr) -> Expr | None:
-    """Numbers, sizes and signs come out of the right-hand side."""
-    a, b = e.args
-    if b.op.name == "neg":
-        return do("neg", apply(e.op, a, b.args[0], **e.params))
-    parts = inner_factor(b)
-    return None if parts is None else do("mul", parts[0], apply(e.op, a, parts[1], **e.params))
-
-
-def _sum_of_solutions(e: Expr) -> Expr | None:
-    """``solve(A, b) + solve(A, c)`` is ``solve(A, b + c)``."""
-    x, y = e.args
-    if x.op is not y.op or x.op.name != "solve" or x.params != y.params:
-        return None
-    (a, b), (c, d) = x.args, y.args
-    if a is not c or b.shape != d.shape:
-        return None
-    return apply(x.op, a, do(e.op.name, b, d), **x.params)
-
-
-# --- determinants and traces -------------------------------------------------------------------------------
-
-
-def _of_transpose(e: Expr) -> Expr | None:
-    """The determinant and the trace of a transpose are those of the matrix."""
-    (a,) = e.args
-    return apply(e.op, a.args[0]) if is_matrix_transpose(a) else None
-
-
-def _logdet_of_inverse(e: Expr) -> Expr | None:
-    (a,) = e.args
-    return do("neg", do("logdet", a.args[0])) if a.op.name == "inv" else None
-
-
-def _det_of_inverse(e: Expr) -> Expr | None:
-    (a,) = e.args
-    return do("div", constant(1), do("det", a.args[0])) if a.op.name == "inv" else None
-
-
-def _of_identity(e: Expr) -> Expr | None:
-    (a,) = e.args
-    if a.op.name != "eye":
-        return None
-    if e.op.name == "trace":
-        return size_of(a.shape[0]) if a.shape[0] == a.shape[1] else None
-    return constant(1.0 if e.op.name == "det" else 0.0)
-
-
-def _log_of_det(e: Expr) -> Expr | None:
-    """``log(det(A))`` is ``logdet(A)``, which does not overflow."""
-    x = see(e.args[0])
-    x = see(x.args[0]) if x.op.name == "abs" else x
-    return do("logdet", x.args[0]) if x.op.name == "det" else None
-
-
-def _contract_det(e: Expr) -> Expr | None:
-    """A determinant comes out of a product."""
-    for k, x in enumerate(e.args):
-        if x.op.name == "mul" and not x.args[0].shape and x.args[1].shape == x.shape and _is_det(x.args[0]):
-            return do("mul", x.args[0], apply(e.op, *[x.args[1] if j == k else y for j, y in enumerate(e.args)], **e.params))
-    return None
-
-
-def _is_det(e: Expr) -> bool:
-    """A determinant, its reciprocal, or a multiple of them."""
-    if e.op.name in ("mul", "div", "neg"):
-        return any(map(_is_det, e.args)) and all(_is_det(a) or is_plain_factor(a) for a in e.args)
-    return e.op.name == "det"
-
-
 # --- tables ------------------------------------------------------------------------------------------------
 
 
-def _square(make: Callable[[Expr, Expr, Expr], Expr]) -> Callable[[], Expr]:
-    """A sample made of two square matrices and a vector."""
-    return lambda: make(symbol("A", (3, 3)), symbol("B", (3, 3)), symbol("v", 3))
+def _has(*names: str) -> Callable[..., bool]:
+    """Some operand is of one of these ops."""
+    return lambda *heads: not set(names).isdisjoint(heads)
 
 
-def _gram(A: Expr) -> Expr:
-    return do("contract", A, A, spec="ij,ik->jk")
-
-
-def _has(name: str) -> Callable[..., bool]:
-    """Some operand is of this op."""
-    return lambda *heads: name in heads
-
-
-MATRICES: tuple[Rule, ...] = (
-    # products
-    Rule("reading order",          FORM,     ("contract",), _reading_order,          _square(lambda A, B, v: v @ A), cosmetic=True),
+PRODUCTS: tuple[Rule, ...] = (
+    Rule("reading order",          FORM,     ("contract",), _reading_order,          square(lambda A, B, v: v @ A), cosmetic=True),
     Rule("contract itself",        FORM,     ("contract",), _contract_itself,
-         _square(lambda A, B, v: do("contract", v, v, spec="i,j->ji"))),
-    Rule("transposed symmetric",   CHEAPER,  ("transpose",), _transposed_symmetric,   _square(lambda A, B, v: do("inv", _gram(A)).T)),
-    Rule("transposed scaled",      FORM,     ("transpose",), _transposed_scaled,      _square(lambda A, B, v: (do("det", B) * A).T)),
+         square(lambda A, B, v: do("contract", v, v, spec="i,j->ji"))),
     Rule("contract symmetric",     FORM,     ("contract",), _contract_symmetric,
-         _square(lambda A, B, v: do("contract", A, do("inv", _gram(A)), spec="ij,kj->ik"))),
+         square(lambda A, B, v: do("contract", A, do("inv", do("contract", A, A, spec="ij,ik->jk")), spec="ij,kj->ik"))),
     Rule("turned product",         FORM,     ("contract",), _turned_product,
-         _square(lambda A, B, v: do("contract", do("contract", A, B, spec="ij,ik->jk"), v, spec="ij,i->j")), look=_has("contract")),
-    Rule("determinant outside",    FORM,     ("contract",), _contract_det,
-         _square(lambda A, B, v: A @ (do("det", B) * B)), look=_has("mul")),
-    # sums
-    Rule("sum of products",        CHEAPER,  ("add", "sub"), _sum_of_products,        _square(lambda A, B, v: A @ v + A.T @ v), late=BOTH),
-    Rule("common number",          CHEAPER,  ("add", "sub"), _common_number,
-         _square(lambda A, B, v: 0.5*A + 0.5*B), tensors=True, look=_has("mul")),
-    Rule("number to scalar",       CHEAPER,  ("mul",),      _number_to_scalar,       "2*(s*v)", tensors=True, look=_has("mul")),
-    Rule("sum of solutions",       CHEAPER,  ("add", "sub"), _sum_of_solutions,
-         _square(lambda A, B, v: do("solve", A, v, vector=True) + do("solve", A, 2*v + 1, vector=True)), late=BOTH, look=_has("solve")),
-    # inverses and systems
-    Rule("inverse",                FORM,     ("inv",),      _inverse,                _square(lambda A, B, v: do("inv", A.T))),
-    Rule("times inverse",          CHEAPER,  ("contract",), _times_inverse,
-         _square(lambda A, B, v: do("trace", A @ do("inv", A))), look=_has("inv")),
-    Rule("solve by identity",      CHEAPER,  ("solve",),    _solve_by_identity,
-         _square(lambda A, B, v: do("solve", A, do("eye", rows=3, columns=3), vector=False))),
-    Rule("solve scaled",           FORM,     ("solve", "solve_triangular"), _solve_scaled,
-         _square(lambda A, B, v: do("solve", A, -v, vector=True))),
-    # determinants and traces
-    Rule("of transpose",           CHEAPER,  ("det", "logdet", "signdet", "trace"), _of_transpose, _square(lambda A, B, v: do("det", A.T))),
-    Rule("logdet of inverse",      CHEAPER,  ("logdet",),   _logdet_of_inverse,      _square(lambda A, B, v: do("logdet", do("inv", A)))),
-    Rule("det of inverse",         CHEAPER,  ("det",),      _det_of_inverse,         _square(lambda A, B, v: do("det", do("inv", A)))),
-    Rule("of identity",            CHEAPER,  ("det", "logdet", "trace"), _of_identity,
-         _square(lambda A, B, v: do("trace", do("eye", rows=3, columns=3)))),
-    Rule("log of det",             ACCURATE, ("log",),      _log_of_det,
-         _square(lambda A, B, v: do("log", do("det", A @ A.T)))),
-    *NORMS,
+         square(lambda A, B, v: do("contract", do("contract", A, B, spec="ij,ik->jk"), v, spec="ij,i->j")), look=_has("contract")),
+    Rule("scalar outside",         FORM,     ("contract",), _scalar_outside,
+         square(lambda A, B, v: A @ (do("det", B) * B)), look=_has("mul"), cosmetic=True),
+    Rule("times outer",            CHEAPER,  ("contract",), _times_outer,
+         square(lambda A, B, v: A @ do("contract", v, v + 1, spec="i,j->ij")), look=_has("contract")),
+    Rule("times thin sum",         CHEAPER,  ("contract",), _times_thin_sum,
+         square(lambda A, B, v: (do("contract", v, v + 1, spec="i,j->ij") + do("eye", rows=3, columns=3)) @ A), look=_has("add", "sub")),
 )  # fmt: skip
+
+SCALARS: tuple[Rule, ...] = (
+    Rule("scalar cancels",         CHEAPER,  ("mul",),      _scalar_cancels,
+         square(lambda A, B, v: do("det", B) * (1 / do("det", B) * A)), tensors=True, look=_has("mul", "div", "neg")),
+)  # fmt: skip
+
+SUMS: tuple[Rule, ...] = (
+    Rule("symmetric part",         CHEAPER,  ("add", "sub"), _symmetric_part,         square(lambda A, B, v: A @ v + A.T @ v), tensors=True,
+         look=_has("contract", "mul", "neg")),
+    Rule("sum of products",        CHEAPER,  ("add", "sub"), _sum_of_products,        square(lambda A, B, v: A @ v + B @ v), late=BOTH),
+    Rule("common number",          CHEAPER,  ("add", "sub"), _common_number,
+         square(lambda A, B, v: 0.5*A + 0.5*B), tensors=True, look=_has("mul")),
+    Rule("number to scalar",       CHEAPER,  ("mul",),      _number_to_scalar,       "2*(s*v)", tensors=True, look=_has("mul")),
+)  # fmt: skip
+
+MATRICES: tuple[Rule, ...] = TRANSPOSES + PRODUCTS + SCALARS + SUMS + INVERSES + DIAGONALS + NORMS

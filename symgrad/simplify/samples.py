@@ -8,12 +8,17 @@ from symgrad.expr import Expr, symbol
 from symgrad.ops.movement import reshape_to
 from symgrad.simplify.rewriting import do
 
-__all__ = ["one_hot", "over_n", "sample"]
+__all__ = ["one_hot", "over_n", "sample", "square"]
 
 
 def sample(make: Callable[[Expr, Expr, Expr], Expr]) -> Callable[[], Expr]:
     """A sample made of a matrix, a vector and a scalar when it is asked for."""
     return lambda: make(symbol("A", (2, 3)), symbol("v", 3), symbol("s"))
+
+
+def square(make: Callable[[Expr, Expr, Expr], Expr]) -> Callable[[], Expr]:
+    """A sample made of two square matrices and a vector."""
+    return lambda: make(symbol("A", (3, 3)), symbol("B", (3, 3)), symbol("v", 3))
 
 
 def one_hot() -> Expr:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from symgrad.expr import Expr, rebuild, rewrite, topological
 from symgrad.ops.linear import canonical_spec, split_spec
+from symgrad.simplify.chains import is_matrix_transpose, matrix_transpose
 from symgrad.simplify.cost import elements
-from symgrad.simplify.matrices import is_matrix_transpose, matrix_transpose
 from symgrad.simplify.rewriting import do
 
 __all__ = ["share_products"]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from symgrad.expr import CONSTANT, Expr, constant
+from symgrad.simplify.chains import chain
 from symgrad.simplify.rewriting import do, fit, number, see
 from symgrad.simplify.terms import ADDABLE, SUM, Number, Pass, is_moderate, plus
 
@@ -52,7 +53,7 @@ def _are_unlike(args: Sequence[Expr]) -> bool:
     return rests[0] is not rests[1] and names not in _ALIKE and names.isdisjoint(("named", "nonnegative"))
 
 
-_ALIKE = ({"mul"}, {"constant"})
+_ALIKE = ({"mul"}, {"constant"}, {"contract"})
 
 
 def _steps(root: Expr, inside: Collection[Expr]) -> list[_Step]:
@@ -108,10 +109,12 @@ def _split(term: Expr) -> tuple[Number, Expr]:
 
 
 def _same_product(e: Expr) -> Hashable:
-    """A key under which ``a*b`` and ``b*a`` are one term, and all numbers are."""
+    """A key under which ``a*b`` and ``b*a`` are one term, ``(A @ B) @ C`` and ``A @ (B @ C)`` are, and all numbers."""
     if e.op.name == "constant" and not e.shape:
         return 1
     e = see(e)
+    if e.op.name == "contract":
+        return tuple(chain(e))
     return frozenset(e.args) if e.op.name == "mul" else e
 
 

@@ -199,10 +199,13 @@ def _sum_of_multiple(e: Expr) -> Expr | None:
     (x,) = e.args
     if x.op.name != "mul" or x.shape != x.args[1].shape:
         return None
-    value = number(x.args[0])
-    if value is None or not 2.0**-20 <= abs(value) <= 2.0**20:
+    c, rest = x.args
+    if c.op.name == "mul" and c.shape == x.shape:
+        c, rest = c.args[0], do("mul", c.args[1], rest)
+    value = number(c)
+    if value is None or not 2.0**-20 <= abs(value) <= 2.0**20 or rest.shape != x.shape:
         return None
-    return do("mul", constant(value), apply(e.op, x.args[1], **e.params))
+    return do("mul", constant(value), apply(e.op, rest, **e.params))
 
 
 def _sum_of_deviations(e: Expr) -> Expr | None:
@@ -219,8 +222,11 @@ def _sum_of_deviations(e: Expr) -> Expr | None:
     if x.op.name != "sub" or x.shape != e.args[0].shape:
         return None
     mean = see(x.args[1])
-    same = mean.op.name == "mean" and mean.args[0] is x.args[0] and mean.params == {"axes": e.params["axes"], "keepdims": True}
-    return constant(0) if same else None
+    axes = e.params["axes"]
+    if mean.op.name != "mean" or mean.args[0] is not x.args[0] or mean.params["axes"] != axes:
+        return None
+    leading = tuple(range(-x.ndim, -x.ndim + len(axes)))  # a mean without these axes lines up by itself
+    return constant(0) if mean.params["keepdims"] or tuple(sorted(axes)) == leading else None
 
 
 def _exp_of_log_softmax(e: Expr) -> Expr | None:
@@ -238,10 +244,10 @@ def _mean_of_constant(e: Expr) -> Expr | None:
 _PAD = {"before": (1, 0), "after": (0, 1), "interior": (1, 0)}
 _MOVED = ("reshape", "transpose", "slice", "scatter_add", "diagonal", "embed_diagonal")
 _ELEMENTWISE = (
-    "neg", "exp", "log", "sqrt", "tanh", "sigmoid", "abs", "sin", "cos", "add", "sub", "mul", "div", "pow", "maximum", "minimum", "where",
-    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "square", "log1p",
-    "expm1", "relu", "sign", "softplus", "log_sigmoid", "erf", "to_real", "nonnegative", "isnan", "isfinite",
-)  # fmt: skip  # fmt: skip
+    "neg", "ratio", "exp", "log", "sqrt", "tanh", "sigmoid", "abs", "sin", "cos", "add", "sub", "mul", "div", "pow", "maximum", "minimum",
+    "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "square",
+    "log1p", "expm1", "relu", "sign", "softplus", "log_sigmoid", "erf", "to_real", "nonnegative", "isnan", "isfinite",
+)  # fmt: skip
 
 MOVEMENT: tuple[Rule, ...] = (
     Rule("broadcast operand",      CHEAPER,  _ELEMENTWISE,  _broadcast_operands,     "v + broadcast_to(s, (3,))", tensors=True),
