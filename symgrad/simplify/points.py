@@ -22,6 +22,9 @@ _EXTREMES = {
         0.0, -0.0, 1e-4, -1e-4, 1.0, -1.0, 1e2, -1e2, 15.0, -15.0, 1e18, -1e18, 1e-20, 1e36, -1e36, 1e-36, math.inf, -math.inf,
     ),
 }  # fmt: skip
+_APART = {  # what leaves that nearly agree differ by, relatively: many units in the last place, or it is luck which form is better
+    "float64": (0.0, 1e-12, 1e-9, -1e-7, 1e-4), "float32": (0.0, 3e-5, 1e-4, -1e-3, 1e-2),
+}  # fmt: skip
 _DECADES = {"float64": 300.0, "float32": 36.0}  # beyond which a value is close to overflow or underflow by itself
 
 
@@ -41,7 +44,7 @@ def sample_points(ranges: tuple[str, ...], dtype: str) -> Points:
     count = len(ranges)
     moderate = np.exp(rng.uniform(-2.5, 1.5, (_MODERATE, count))) * _signs(rng, (_MODERATE, count))
     kinds = [
-        moderate, _nearly_agreeing(rng, count), _spread(rng, 8.0 if dtype == "float64" else 4.0, _SPREAD, count),
+        moderate, _nearly_agreeing(rng, _APART[dtype], count), _spread(rng, 8.0 if dtype == "float64" else 4.0, _SPREAD, count),
         *_one_extreme(moderate, np.array(_EXTREMES[dtype])), rng.choice(_EXTREMES[dtype], (_ANY, count)),
         *(_spread(rng, part * _DECADES[dtype], _MIXED // 4, count) for part in (0.25, 0.5, 1.0)), _steps(rng, _DECADES[dtype], count),
     ]  # fmt: skip
@@ -54,12 +57,12 @@ def _signs(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     return rng.choice((-1.0, 1.0), shape)
 
 
-def _nearly_agreeing(rng: np.random.Generator, count: int) -> Array:
+def _nearly_agreeing(rng: np.random.Generator, apart: tuple[float, ...], count: int) -> Array:
     """Leaves that agree to some digits, where their differences, and those of their products, cancel; a third are near 1."""
     shape = (_NEARBY, count)
     near = np.repeat(np.exp(rng.uniform(-1.0, 1.0, (_NEARBY, 1))), count, axis=1)
     near[: _NEARBY // 3] = 1.0
-    return near * (1.0 + rng.choice((0.0, 1e-12, 1e-9, -1e-7, 1e-4), shape)) * _signs(rng, shape)
+    return near * (1.0 + rng.choice(apart, shape)) * _signs(rng, shape)
 
 
 def _spread(rng: np.random.Generator, decades: float, rows: int, count: int) -> Array:
