@@ -150,6 +150,12 @@ def test_formulas_of_physics_are_simplified_line_by_line(formula: dict[str, Any]
     assert max(map(len, explanation.text(80).split("\n"))) <= 80
 
 
+def test_what_has_a_name_cancels() -> None:
+    p = sg.sigmoid(w * x).named("p")
+    shown = lines(sg.explain(-(t * sg.log(p) + (1 - t) * sg.log(1 - p)), w))
+    assert any(line.startswith("        = x*(p - t) ") and line.endswith(" [gather factors and terms]") for line in shown)
+
+
 def test_rules_whose_work_does_not_show_are_not_told() -> None:
     shown = lines(sg.explain(b * sg.exp(-w * t * x / 2), [b, w]))  # the minus sign goes to the front of the exponent
     assert any(line.startswith("  dy/db = u5  ") and line.endswith("  [multiply by 1]") for line in shown)

@@ -387,6 +387,15 @@ def test_what_is_recorded_stands_in_a_table(formula: Expr) -> None:
     assert {a.rule for a in record} <= {rule.name for rule in ALL}
 
 
+def test_what_has_a_name_cancels_with_what_it_stands_for() -> None:
+    """The cross-entropy of a named probability: its derivative holds the name and the sigmoid."""
+    z = (w * x).named("z")
+    p = sg.sigmoid(z).named("p")
+    loss = -(t * sg.log(p) + (1 - t) * sg.log(1 - p))
+    assert simplify(sg.grad(loss, z)) is p - t
+    assert str(simplify(sg.grad(loss, w))).splitlines()[-1] == "x*(p - t)"
+
+
 def test_simplify_is_idempotent() -> None:
     for formula in (3 * x**2 - 4 * x, sg.tanh(w * x + b) * y / 2, -x * y + 2 * (x * y), (X @ W).sum() / 3):
         once = simplify(formula, islands=False)

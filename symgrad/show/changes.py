@@ -84,6 +84,8 @@ def rewritings(
     tellers = [_Teller(e, names, written) for e in raw]
     current, steps, became = list(raw), list(names), dict[Expr, Expr]()
     for k, (rule, before, after) in enumerate(record):
+        if rule == ORDER and (not k or record[k - 1].rule != ORDER):
+            became = {}  # what was written is put back, and must not be changed again
         became[before] = after
         new, following = _replayed(current, became), record[k + 1].rule if k + 1 < len(record) else ""
         if rule in _forms():  # a step in another form is the same step
@@ -93,7 +95,7 @@ def rewritings(
                 teller.tell(rule, e, whole=rule == ORDER or (rule not in _forms() and rule != following))
         current = new
         if rule == ORDER and following != ORDER:
-            became = {}  # what was written is put back, and must not be changed again
+            became = {}
     for teller, e in zip(tellers, final, strict=True):
         teller.end(e)
     found = [Rewriting(head, teller.lines) for head, teller in zip(heads, tellers, strict=True) if teller.lines]

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from symgrad.expr import Expr, as_expr, rebuild, rewrite, topological
+from symgrad.expr import Expr, as_expr, derived_from, rebuild, rewrite, topological
 from symgrad.simplify.collect import collect
 from symgrad.simplify.engine import Rewriter, RuleBook
 from symgrad.simplify.present import ORDER, present
@@ -134,12 +134,33 @@ def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | 
 
     simpler = local(roots, record)
     if islands:
+        simpler = _by_names(simpler, record)
         from symgrad.simplify.islands import simplify_islands
 
         after = simplify_islands(simpler, tidy=local, worth=worth, record=record)
         if after != simpler:
             simpler = local(after, record)
+    for root, new in zip(roots, simpler, strict=True):
+        if root.origin:  # a derivative, simplified, is one still
+            derived_from(root.origin, [new])
     return simpler
+
+
+def _by_names(roots: list[Expr], record: list[Application] | None) -> list[Expr]:
+    """The roots with named nodes wherever what they stand for is: a derivative has both, and they would not cancel."""
+    order = topological(*roots)
+    names = {node.args[0]: node for node in reversed(order) if node.op.name == "named" and node.args[0].args}
+    if not names:
+        return roots
+    plain: dict[Expr, Expr] = {}
+    shown: dict[Expr, Expr] = {}  # the same, by name
+    for node in order:
+        plain[node] = rebuild(node, [(plain if node.op.name == "named" else shown)[a] for a in node.args])
+        shown[node] = rebuild(names[node], [plain[node]]) if node in names else plain[node]
+    new = [shown[r] for r in roots]
+    if record is not None:
+        record.extend(Application(ORDER, old, now) for old, now in zip(roots, new, strict=True) if now is not old)
+    return new
 
 
 def strip_names(roots: Sequence[Expr]) -> list[Expr]:

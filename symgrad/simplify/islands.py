@@ -199,6 +199,8 @@ _RANGE_OF_OP = {
 
 
 def _range(node: Expr) -> str:
+    while node.op.name == "named":
+        (node,) = node.args
     if node.op.name == "symbol":
         return "positive" if node.params["positive"] else "real"
     return _RANGE_OF_OP.get(node.op.name, "real")
