@@ -411,6 +411,18 @@ def test_a_notebook_gets_svg() -> None:
     assert "max-width:100%" in picture.attrib["style"] and "style" not in ET.fromstring(sg.draw(x * y).svg()).attrib
 
 
+def test_a_wide_picture_is_as_narrow_as_a_notebook() -> None:
+    pytest.importorskip("pygraphviz", reason="pictures of graphs need pygraphviz")
+    e = x
+    for _ in range(5):
+        e = sg.softplus(e)
+    wide = sg.draw(e, direction="LR")
+    own, shown = (ET.fromstring(s).attrib for s in (wide.svg(), wide._repr_mimebundle_()["image/svg+xml"]))
+    assert own["width"] != shown["width"] == "720pt" and own["viewBox"] == shown["viewBox"]
+    ratio = float(own["height"][:-2]) / float(own["width"][:-2])
+    assert float(shown["height"][:-2]) / 720 == pytest.approx(ratio, rel=0.02)
+
+
 def test_without_pygraphviz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     drawing_room._graphviz.cache_clear()

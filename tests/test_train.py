@@ -353,7 +353,7 @@ def test_plain_lines_without_a_terminal(capsys):
     assert lines[-1].startswith("epoch 40/40  loss ")
 
 
-def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from importlib import util
 
     from rich import console
@@ -363,7 +363,10 @@ def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(console, "_is_jupyter", lambda: True)
     for missing, kind in ((False, progress.Bar), (True, progress.Lines)):
         monkeypatch.setattr(progress, "find_spec", lambda name, gone=missing: None if gone else util.find_spec("rich"))
-        assert isinstance(progress.reporter(True), kind)
+        assert isinstance(reporter := progress.reporter(True), kind)
+    reporter.start(1)
+    reporter.update(1, {"loss": 0.5})
+    assert capsys.readouterr() == ("epoch 1/1  loss 0.5\n", "")
 
 
 def test_formulas_and_timings():

@@ -29,6 +29,7 @@ DIRECTIONS = ("LR", "TB", "RL", "BT")
 _one_at_a_time = threading.Lock()
 NAME = 40  # characters of a result's name
 SHRINK = 0.6  # of a picture's width, at least, in a notebook
+PAGE = 720  # points: the width of a notebook
 LONG = 1000  # points: a graph that would be longer from left to right goes from top to bottom, if it is narrower than long
 
 
@@ -194,12 +195,14 @@ class Drawing:
 
 
 def _fitting(svg: str) -> str:
-    """A picture that shrinks to a notebook's width as long as it can be read there."""
-    found = re.search(r'<svg width="(\d+)pt"', svg)
+    """A picture that is as narrow as a notebook, as long as it can be read then; in a narrower one it shrinks where it may."""
+    found = re.search(r'<svg width="(\d+)pt" height="(\d+)pt"', svg)
     if found is None:
         return svg
-    least = SHRINK * int(found[1])
-    return svg.replace("<svg ", f'<svg style="max-width:100%;min-width:{least:.0f}pt;height:auto" ', 1)
+    width, height = int(found[1]), int(found[2])
+    scale = min(1.0, max(SHRINK, PAGE / width))
+    style = f"max-width:100%;min-width:{min(SHRINK, scale) * width:.0f}pt;height:auto"
+    return svg.replace(found[0], f'<svg style="{style}" width="{scale * width:.0f}pt" height="{scale * height:.0f}pt"', 1)
 
 
 def _rendered(text: str, kind: str) -> bytes:

@@ -34,10 +34,10 @@ class Quiet:
 
 
 class Lines:
-    """At most about a dozen lines, for pipes and log files."""
+    """At most about a dozen lines, for pipes and log files; ``is_output``: for a notebook, which shows errors on red."""
 
-    def __init__(self) -> None:
-        self.epochs, self.next = 0, 0
+    def __init__(self, is_output: bool = False) -> None:
+        self.epochs, self.next, self.is_output = 0, 0, is_output
 
     def start(self, epochs: int) -> None:
         self.epochs = epochs
@@ -45,7 +45,7 @@ class Lines:
     def update(self, epoch: int, values: dict[str, float]) -> None:
         if values and (epoch >= self.next or epoch == self.epochs):
             self.next = min(self.epochs, epoch + max(1, self.epochs // 10))
-            print(f"epoch {epoch}/{self.epochs}  {_text(values)}", file=sys.stderr, flush=True)
+            print(f"epoch {epoch}/{self.epochs}  {_text(values)}", file=sys.stdout if self.is_output else sys.stderr, flush=True)
 
     def stop(self) -> None: ...
 
@@ -81,5 +81,5 @@ def reporter(progress: bool) -> Reporter:
 
     console = Console(stderr=True)
     if console.is_jupyter and find_spec("ipywidgets") is None:  # rich's bar would warn and draw nothing
-        return Lines()
+        return Lines(is_output=True)
     return Bar(console) if console.is_terminal or console.is_jupyter else Lines()
