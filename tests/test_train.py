@@ -363,7 +363,8 @@ def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(console, "_is_jupyter", lambda: True)
     for missing, kind in ((False, progress.Bar), (True, progress.Lines)):
         monkeypatch.setattr(progress, "find_spec", lambda name, gone=missing: None if gone else util.find_spec("rich"))
-        assert isinstance(reporter := progress.reporter(True), kind)
+        reporter = progress.reporter(True)
+        assert isinstance(reporter, kind)
     reporter.start(1)
     reporter.update(1, {"loss": 0.5})
     assert capsys.readouterr() == ("epoch 1/1  loss 0.5\n", "")
