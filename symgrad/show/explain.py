@@ -49,7 +49,8 @@ def explain(y: Any, /, wrt: Any = None, values: Mapping[Any, Any] | None = None,
       dy/dw = 1*(1 - y**2)*x
     <BLANKLINE>
     Simplified
-      multiply by 1: 1*(1 - y**2) → 1 - y**2
+      dy/dw = (1 - y**2)*x   [multiply by 1]
+            = x*(1 - y**2)   [conventional order]
     <BLANKLINE>
     Result: 5 operations
       dy/dw = x*(1 - tanh(w*x)**2)
@@ -95,7 +96,7 @@ class Explanation:
 
     Prints as text (``rich.print`` in colours), in a notebook as a table on light or dark ground; :meth:`latex` and :meth:`markdown`
     for papers and pages. ``steps``: the nodes between ``wrt`` and the expression, with ``name``, ``formula``, ``terms``, ``value``
-    and ``gradient``; ``changes``: rules applied; ``gradients``: name → derivative as it is compiled; ``point``: the
+    and ``gradient``; ``changes``: rules applied, one by one; ``gradients``: name → derivative as it is compiled; ``point``: the
     :class:`Point`, or ``None``.
     """
 
