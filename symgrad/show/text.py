@@ -337,14 +337,6 @@ def _gather(e: Expr) -> Layout:
     return POSTFIX, [*pieces, "]"]
 
 
-def _embed_diagonal(e: Expr) -> Layout:
-    """A matrix with a given diagonal, which NumPy has for constants alone: ``eye(n) * v``."""
-    offset, rows, columns = (e.params[k] for k in ("offset", "rows", "columns"))
-    if e.ndim != 2 or rows != columns or offset:
-        return _records_text(e)
-    return PRODUCT, [f"eye({rows}) * ", (e.args[0], PRODUCT + 1)]
-
-
 def _size(e: Expr) -> Layout:
     dim = str(e.params["dim"])
     return (CALL if dim.isidentifier() or dim.isdigit() else PRODUCT if "//" in dim and " " not in dim else SUM), [dim]
@@ -419,7 +411,6 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "pad":           _pad,
     "concatenate":   _concatenate,
     "gather":        _gather,
-    "embed_diagonal": _embed_diagonal,
 }  # fmt: skip
 
 
