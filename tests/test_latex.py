@@ -204,3 +204,12 @@ def test_a_branch_with_a_name_is_not_written_twice() -> None:
     x = sg.symbol("x")
     inner = sg.where(x > 1, x**2 * sg.sin(x) * sg.exp(-x), 2 * x * sg.cos(x) * sg.exp(-x)).named("h")
     assert r"\\ h & \text{otherwise}" in sg.where(x < -1, 0, inner).latex()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("x_hat", r"\hat{x}"), ("theta_ddot", r"\ddot{\theta}"), ("x_bar_1", r"\bar{x}_{1}"), ("ẋ", r"\dot{x}"), ("hbar", r"\hbar"),
+     ("mean_hat", r"\mathrm{mean\_hat}"), ("v_dot_product", r"\dot{v}_{\mathrm{product}}")],
+)  # fmt: skip
+def test_accents(name: str, expected: str) -> None:
+    assert latex_name(name) == expected

@@ -187,3 +187,18 @@ def test_gradients_of_tensors_can_be_read_back(made, expected) -> None:
     back = sg.parse(str(gradient), shapes={"X": ("n", 3), "Y": ("n", 3)})
     wanted = evaluate(gradient, {s: given[s.name] for s in gradient.free_symbols}, sizes={"n": 4})
     np.testing.assert_allclose(evaluate(back, {s: given[s.name] for s in back.free_symbols}, sizes={"n": 4}), wanted, rtol=1e-13)
+
+
+def test_like_terms_are_added() -> None:
+    x, y = sg.symbols("x y")
+    assert str(sg.grad(sg.grad(1 / (1 + sg.exp(-x)), x), x)) == "-exp(-x)*(1/(1 + exp(-x))**2 - 2*exp(-x)/(1 + exp(-x))**3)"
+    assert str(sg.grad(sg.atan2(y, x), x)) == "-y/(y**2 + x**2)"
+
+
+def test_a_gradient_by_components_is_a_vector() -> None:
+    q = sg.symbol("q", 4)
+    gradient = sg.grad(q[0] ** 2 - 2 * q[2] * q[3], q)
+    assert str(gradient) == "stack([2*q[0], 0, -2*q[3], -2*q[2]])"
+    given = np.array([0.3, 0.5, 0.7, 1.1])
+    back = sg.parse(str(gradient), shapes={"q": 4})
+    np.testing.assert_allclose(evaluate(back, {next(iter(back.free_symbols)): given}), evaluate(gradient, {q: given}))

@@ -86,18 +86,22 @@ class Factors:
             self.number *= exact**power
         else:
             self.number *= Fraction(int(value)) ** power
-        self.sign *= sign**power
+        self.sign *= sign ** abs(power)
         return True
 
     def _open_powers(self) -> bool:
         """Takes products apart that stand once, or in a power beside factors of theirs."""
         for base, k in list(self.powers.items()):
+            if base.op.name == "hypot" and k and not k % 2 and self._is_open(base):
+                del self.powers[base]
+                self._count(do("add", *(do("pow", a, constant(2)) for a in base.args)), k / 2)
+                return True
             if base.op.name not in OPEN or k.denominator != 1 or not k or not self._is_open(base):
                 continue
             inner = Factors(base, self._is_open, self._decimals)
             if abs(k) == 1 or any(f in self.powers for f in inner.powers):
                 del self.powers[base]
-                self.sign *= inner.sign ** int(k)
+                self.sign *= inner.sign ** abs(int(k))
                 self.number *= inner.number ** int(k)
                 self.is_decimal |= inner.is_decimal
                 for f, i in inner.powers.items():

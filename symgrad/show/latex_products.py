@@ -260,6 +260,8 @@ def slashed(exponent: Expr) -> list[Piece]:
 
 
 def _is_letter(e: Expr) -> bool:
+    if e.op.name == "pow" and is_scalar_constant(e.args[1]):
+        e = seen(e.args[0])
     return e.op.name in ("symbol", "size") or (is_scalar_constant(e) and latex_number(e.params["value"]).isdigit())
 
 

@@ -3,6 +3,7 @@ r"""LATEX WORDS: names and numbers as they stand in a paper: ``\sigma_{x}``, ``W
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,11 +29,16 @@ _LETTERS = {
 }  # fmt: skip
 
 
+_SIGNS = {"hbar": r"\hbar", "ell": r"\ell"}
+_ACCENTS = {"hat": r"\hat", "bar": r"\bar", "dot": r"\dot", "ddot": r"\ddot", "tilde": r"\tilde", "vec": r"\vec"}
+_MARKS = {"\u0302": r"\hat", "\u0304": r"\bar", "\u0307": r"\dot", "\u0308": r"\ddot", "\u0303": r"\tilde"}
+
+
 def latex_name(name: str, bold: bool = False) -> str:
     r"""``w1`` as ``w_{1}``, ``sigma_x`` as ``\sigma_{x}``, ``rate`` as ``\mathrm{rate}``, ``actor.W1`` as ``W_{1}^{\mathrm{actor}}``.
 
-    ``W1.m``, a state that belongs to ``W1``, is ``m_{W_{1}}``, ``W1.m'`` the next one; ``∇W1`` a gradient, ``dL/dW1`` a derivative.
-    ``bold``: a small letter is.
+    ``x_hat`` has a hat, ``theta_dot`` a dot. ``W1.m``, a state that belongs to ``W1``, is ``m_{W_{1}}``, ``W1.m'`` the next one;
+    ``∇W1`` is a gradient, ``dL/dW1`` a derivative. ``bold``: a small letter is.
     """
     if found := re.fullmatch(r"d([^/]+)/d(.+)", name):
         return rf"\frac{{\mathrm{{d}} {latex_name(found[1])}}}{{\mathrm{{d}} {latex_name(found[2])}}}"
@@ -41,6 +47,7 @@ def latex_name(name: str, bold: bool = False) -> str:
     name, prime = name.rstrip("'"), "'" * (len(name) - len(name.rstrip("'")))
     prefix, _, base = name.rpartition(".")
     head, *below = [p for p in base.split("_") if p] or [base]
+    accent = _ACCENTS[below.pop(0)] if below and below[0] in _ACCENTS and _is_letter(head) else ""
     match = re.fullmatch(r"(\D+)(\d+)", head)
     if match:
         head, below = match[1], [match[2], *below]
@@ -49,6 +56,8 @@ def latex_name(name: str, bold: bool = False) -> str:
     written = _word(head) if head.isprintable() else head
     if bold and not prefix and len(head) == 1 and head.islower():
         written = rf"\mathbf{{{head}}}" if head.isascii() else rf"\boldsymbol{{{written}}}"
+    if accent:
+        written = f"{accent}{{{written}}}"
     lower = [",".join(_word(b) for b in below)] if below else []
     upper = prime
     if prefix and _is_parameter(prefix):
@@ -63,6 +72,10 @@ def is_short(head: str) -> bool:
     return len(head) <= 2 or head in _GREEK
 
 
+def _is_letter(head: str) -> bool:
+    return len(head) == 1 or head in _GREEK
+
+
 def _is_parameter(prefix: str) -> bool:
     return re.fullmatch(r"(.*\.)?[A-Za-z]\d*", prefix) is not None
 
@@ -72,6 +85,10 @@ def _word(word: str) -> str:
         return f"\\{word}"
     if word in _LETTERS:
         return _LETTERS[word]
+    if word in _SIGNS:
+        return _SIGNS[word]
+    if len(word) == 1 and len(apart := unicodedata.normalize("NFD", word)) == 2 and apart[1] in _MARKS:
+        return f"{_MARKS[apart[1]]}{{{_word(apart[0])}}}"  # ẋ
     if len(word) == 1 or word.isdigit():
         return word
     if not all(c.isascii() or c in _LETTERS for c in word):

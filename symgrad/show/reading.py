@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from symgrad.differentiate import whole
-from symgrad.expr import CONSTANT, Expr, constant, intern_node, rewrite, topological, users_nodes
+from symgrad.expr import CONSTANT, OPS, Expr, constant, intern_node, rewrite, topological, users_nodes
 from symgrad.ops.movement import do
 from symgrad.show.constants import known
 from symgrad.show.factors import OPEN, Factors, joined
@@ -23,7 +23,7 @@ __all__ = ["as_read", "plainly", "readable", "settled"]
 
 _SUM = frozenset({"add", "sub"})
 _FACTORS = 16
-_LOOK_BACK = 16  # terms
+_MANY = 32  # terms
 _MIRRORED = {"less": "greater", "greater": "less", "less_equal": "greater_equal", "greater_equal": "less_equal",
              "equal": "equal", "not_equal": "not_equal"}  # fmt: skip
 
@@ -127,11 +127,14 @@ class _Reading:
         if name in OPEN:
             return self._product(node, new)
         if name in _SUM:
-            return _fitting(self._sum(new), node)
+            components = _components(new)
+            return _fitting(self._sum(new) if components is None else components, node)
         if name == "where":
             return self._choice(new)
         if name == "contract":
             return self._chain(new)
+        if name == "logical_or" and new.args[1].op.name == "isnan":  # a comparison that NaN passes on
+            return new.args[0]
         if name in _MIRRORED and number(new.args[0]) is not None and number(new.args[1]) is None:
             return do(_MIRRORED[name], *new.args[::-1])
         return new
@@ -158,7 +161,7 @@ class _Reading:
 
     def _sum(self, e: Expr) -> Expr:
         """The terms with their signs, numbers added up, a positive one in front."""
-        terms = _without_opposites(self._terms(e))
+        terms = self._added(self._terms(e))
         numbers = [k for k, (_, t) in enumerate(terms) if t.op is CONSTANT and not t.shape and t.kind != "boolean"]
         if len(numbers) > 1:
             total = sum((s * Fraction(repr(t.params["value"])) for s, t in (terms[k] for k in numbers)), Fraction(0))
@@ -174,6 +177,23 @@ class _Reading:
         for sign, term in others:
             total_ = joined("sub" if sign < 0 else "add", total_, term)
         return total_
+
+    def _added(self, terms: list[tuple[int, Expr]]) -> list[tuple[int, Expr]]:
+        """Like terms as one: ``r - s - r`` is ``-s``."""
+        if not 1 < len(terms) <= _MANY:
+            return terms
+        found: dict[object, tuple[int, Expr, Factors, Fraction]] = {}
+        for k, (sign, term) in enumerate(terms):
+            factors = Factors(term, lambda e: e not in self._kept, self._decimals)
+            key: object = frozenset(factors.powers.items()) or k
+            number = sign * factors.sign * factors.number
+            if key in found:
+                sign, term, first, others = found[key]
+                number += others
+                factors.number, factors.sign, factors.is_decimal = abs(number), 1, factors.is_decimal or first.is_decimal
+                sign, term = (1 if number > 0 else -1), factors.written(self._rank, term.shape)[1] if number else term
+            found[key] = (sign, term, factors, number)
+        return [(sign, term) for sign, term, _, number in found.values() if number]
 
     def _terms(self, e: Expr) -> list[tuple[int, Expr]]:
         found: list[tuple[int, Expr]] = []
@@ -266,15 +286,24 @@ def _is_small(e: Expr) -> bool:
     return e.op.name in OPEN and all(not (a.args[0] if a.op.name == "neg" else a).args for a in e.args)
 
 
-def _without_opposites(terms: Sequence[tuple[int, Expr]]) -> list[tuple[int, Expr]]:
-    """``r - s - r`` is ``-s``."""
-    found: list[tuple[int, Expr]] = []
-    for sign, term in terms:
-        if (-sign, term) in found[-_LOOK_BACK:]:
-            found.remove((-sign, term))
-        else:
-            found.append((sign, term))
-    return found
+def _components(total: Expr) -> Expr | None:
+    """A gradient by a vector's components, a sum of padded numbers, as the vector of these."""
+    size = total.shape[0] if total.ndim == 1 else 0
+    if not isinstance(size, int) or not 1 < size <= _MANY:
+        return None
+    found: list[Expr | None] = [None] * size
+    stack = [total]
+    while stack:
+        e = stack.pop()
+        if e.op.name == "add" and e.shape == total.shape:
+            stack += e.args
+            continue
+        part = e.args[0] if e.op.name == "pad" and not any(e.params.get("interior", ())) else None
+        if part is None or part.op.name != "reshape" or part.args[0].shape or found[e.params["before"][0]] is not None:
+            return None
+        found[e.params["before"][0]] = part
+    zero = intern_node(OPS["reshape"], (constant(0),), {"shape": (1,)}, (1,), "integer")
+    return do("concatenate", *(zero if p is None else p for p in found), axis=-1)
 
 
 def _is_decimal(e: Expr) -> bool:

@@ -342,6 +342,11 @@ def _size(e: Expr) -> Layout:
     return (CALL if dim.isidentifier() or dim.isdigit() else PRODUCT if "//" in dim and " " not in dim else SUM), [dim]
 
 
+def _unless(name: str, parameter: str, usual: float) -> Callable[[Expr], Layout]:
+    """A function whose parameter is told unless it is the usual one."""
+    return lambda e: call(name, *e.args, **({} if e.params[parameter] == usual else {parameter: number(e.params[parameter])}))
+
+
 def _records_text(e: Expr) -> Layout:
     """What the op's own record says: a template or a function of strings, the operands marked and put in later."""
     op = e.op
@@ -403,6 +408,8 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "cumsum":        _reduction("cumsum"),
     "softmax":       _last_axis("softmax"),
     "log_softmax":   _last_axis("log_softmax"),
+    "elu":           _unless("elu", "alpha", 1.0),
+    "leaky_relu":    _unless("leaky_relu", "slope", 0.01),
     "transpose":     _transpose,
     "embed_diagonal": _embed_diagonal,
     "reshape":       _reshape,
