@@ -150,6 +150,8 @@ def test_the_bare_chain_rule_and_its_values() -> None:
 def test_several_expressions_and_functions() -> None:
     assert [box.outputs for box in sg.draw([a + b, a]).graph.boxes] == [["[1]"], [], ["[0]"]]
     assert [box.outputs for box in sg.draw({"sum": a + b, "pair": (a, b)}).graph.boxes] == [["pair[0]"], ["pair[1]"], ["sum"]]
+    nested = sg.draw({"a": [a, {"b": b * a, "c": [b]}]})
+    assert [o for box in nested.graph.boxes for o in box.outputs] == ["a[0]", "a[1].c", "a[1].b"]
     function = sg.compile(sg.sin(a) * b)
     assert label_of(sg.draw(function)) == label_of(sg.draw(sg.sin(a) * b))
     assert label_of(sg.draw(sg.compile(sg.sin(a)).formulas)) == ["a", "cos(a)"]
@@ -480,6 +482,7 @@ def test_wrong_arguments() -> None:
         (lambda: sg.draw([]), ValueError, "no expression"),
         (lambda: sg.draw("x*y"), TypeError, r"sg\.parse\('x\*y'\)"),
         (lambda: sg.draw([x, y], wrt=x), sg.ShapeError, "these are 2"),
+        (lambda: sg.draw(sg.nn.MLP(2, [1], activation="tanh")), TypeError, r"not the MLP that makes one: call it, as in sg.draw\(net"),
         (lambda: sg.draw(sg.symbol("v", 3), wrt=True), sg.ShapeError, r"shape \(3,\)"),
         (lambda: sg.draw(x * y, wrt=x + y), ValueError, "does not occur"),
         (lambda: sg.draw(x).save("graph.bmp"), ValueError, r"'graph.bmp': a name ends in \.svg"),
@@ -499,6 +502,8 @@ def test_wrong_arguments() -> None:
     ("x[1:] >= 1e-7", "x[1:] ≥ 1e−7"),
     ("theta_out != pi", "θ_out ≠ π"),
     ("x2**10", "x₂¹⁰"),
+    ("where(x > 0, 1.0, 0.0) + 10.05 - 2.0e-7 + x**2.0", "where(x > 0, 1, 0) + 10.05 − 2.0e−7 + x^2"),
+    ('einsum("ij,jk->ik", a_1, b)', 'einsum("ij,jk->ik", a₁, b)'),
     ("1000000000*x + 25000000 - 100000", "10⁹·x + 2.5·10⁷ − 100000"),
     ("10000000**2 + 10000001", "10000000² + 10000001"),
 ])  # fmt: skip

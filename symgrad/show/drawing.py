@@ -82,18 +82,24 @@ def _results(expr: Any) -> list[tuple[str, Expr]]:
         expr = expr.outputs
     if isinstance(expr, Mapping):
         items = [(_line(str(name)), item) for name, item in expr.items()]
-        found = [(f"{name}{'.' if inner[:1].isalpha() else ''}{inner}", e) for name, item in items for inner, e in _results(item)]
+        found = [(_joined(name, inner), e) for name, item in items for inner, e in _results(item)]
     elif isinstance(expr, Sequence) and not isinstance(expr, str):
-        found = [(f"[{k}]{inner}", e) for k, item in enumerate(expr) for inner, e in _results(item)]
+        found = [(_joined(f"[{k}]", inner), e) for k, item in enumerate(expr) for inner, e in _results(item)]
         if len(found) == 1:
             found = [("", found[0][1])]
     elif isinstance(expr, str):
         raise TypeError(f"draw takes an expression, not text: sg.draw(sg.parse({expr!r}))")
+    elif callable(expr) and not isinstance(expr, Expr):
+        raise TypeError(f"draw takes an expression, not the {type(expr).__name__} that makes one: call it, as in sg.draw(net(x))")
     else:
         return [("", as_expr(expr))]
     if not found:
         raise ValueError("draw: there is no expression in it")
     return found
+
+
+def _joined(name: str, inner: str) -> str:
+    return f"{name}{'.' if inner and not inner.startswith('[') else ''}{inner}"
 
 
 def _line(name: str) -> str:

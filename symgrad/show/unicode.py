@@ -22,7 +22,7 @@ _BELOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _ABOVE = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _SIGNS = {"*": "·", "-": "−", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "**": "^", ".T": "ᵀ"}
 _TOKEN = re.compile(
-    r"(?P<name>[^\W\d]\w*(?:\.(?!T\b)[^\W\d]\w*)*)(?P<call>\()?"
+    r"(?P<quoted>\"[^\"]*\")|(?P<name>[^\W\d]\w*(?:\.(?!T\b)[^\W\d]\w*)*)(?P<call>\()?"
     r"|\*\*(?P<power>\d+)(?![.\w])|\*\*\((?P<negative>-\d+)\)"
     r"|(?P<number>\d+\.?\d*(?:e-?\d+)?)|(?P<sign>\*\*|<=|>=|!=|==|\.T\b|[-*])"
 )
@@ -34,6 +34,8 @@ def pretty(text: str) -> str:
 
 
 def _token(found: re.Match[str]) -> str:
+    if found["quoted"]:
+        return found["quoted"]
     if found["name"]:
         return found["name"] + "(" if found["call"] else ".".join(map(_name, found["name"].split(".")))
     if found["power"] or found["negative"]:
@@ -44,7 +46,8 @@ def _token(found: re.Match[str]) -> str:
 
 
 def _number(number: str, is_base: bool) -> str:
-    """``1000000000`` → ``10⁹``, where no power follows."""
+    """``2.0`` → ``2``; ``1000000000`` → ``10⁹``, where no power follows."""
+    number = number.removesuffix(".0")
     zeros = re.fullmatch(r"([1-9]\d?)(0{6,})", number)
     if zeros is None or is_base:
         return number.replace("e-", "e−")
