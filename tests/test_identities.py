@@ -41,6 +41,7 @@ FOUND: list[tuple[Expr, Expr]] = [
     (sinh(x) * y * cosh(x), y * sinh(2 * x) / 2),
     (sin(2 * x) / sin(x), 2 * cos(x)),
     (y * sinh(2 * x) / cosh(x), 2 * (y * sinh(x))),
+    (sin(-2 * x * y) / cos(-x * y), 2 * sin(-x * y)),
     # tangents
     (y * sin(x) / cos(x), y * tan(x)),
     (tan(x) * cos(x), sin(x)),

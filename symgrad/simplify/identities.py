@@ -14,7 +14,7 @@ from math import lcm
 
 from symgrad.expr import Expr, topological
 from symgrad.simplify.cost import cost
-from symgrad.simplify.monomials import ONE, Gatherer, Identity, Monomial, Rational, Terms, gathered
+from symgrad.simplify.monomials import ONE, Gatherer, Identity, Monomial, Terms, gathered
 from symgrad.simplify.polynomials import Sparse, common_factor, may_cancel, quotient
 from symgrad.simplify.products import products_shared
 from symgrad.simplify.rewriting import do
@@ -52,10 +52,30 @@ def identical(roots: Sequence[Expr]) -> list[list[Expr]]:
 
 def _forms(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
     for identity in _identities(roots):
-        gatherer = Gatherer((), False, True, identity)
-        yield gatherer.forms_of(roots)
-        if gatherer.fractional:
-            yield gathered(roots, fractions=True, identity=identity)
+        watched = _Watched(identity)
+        gatherer = Gatherer((), False, True, watched)
+        forms = gatherer.forms_of(roots)
+        if watched.applied or isinstance(identity, _Cancelled):  # a common denominator may be what is missing to that one
+            yield forms
+            if gatherer.fractional:
+                yield gathered(roots, fractions=True, identity=identity)
+
+
+class _Watched:
+    """An identity, and whether it has changed anything."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity, self.applied = identity, False
+
+    def product(self, x: Monomial, gatherer: Gatherer) -> Monomial:
+        new = self.identity.product(x, gatherer)
+        self.applied |= new is not x
+        return new
+
+    def terms(self, terms: Terms, gatherer: Gatherer) -> Terms:
+        new = self.identity.terms(terms, gatherer)
+        self.applied |= len(new) != len(terms) or any(a is not b for a, b in zip(new, terms))
+        return new
 
 
 # --- which identities there are ----------------------------------------------------------------------------
@@ -65,8 +85,10 @@ def _identities(roots: Sequence[Expr]) -> list[Identity]:
     """Those that the functions and quotients in the roots give reason to try."""
     order = topological(*roots)
     found = trigonometric(order)
-    if sum(n.op.name == "exp" for n in order) > 1 and len(units := _units(order)) < sum(n.op.name == "exp" for n in order):
-        found += [_OneExponential(units), _Hyperbolic(units)]
+    if sum(n.op.name == "exp" for n in order) > 1 and (units := _units(order)):
+        found.append(_OneExponential(units))
+        if any(n < 0 for _, n in units.values()):
+            found.append(_Hyperbolic(units))
     if sum(n.op.name == "log" for n in order) > 1:
         found.append(_OneLogarithm())
     if _has_common_factors(order):
@@ -92,19 +114,21 @@ def _has_common_factors(order: Sequence[Expr]) -> bool:
 
 
 def _units(order: Sequence[Expr]) -> dict[Expr, tuple[Expr, int]]:
-    """Exponentials that are whole powers of others in the formula: each as that one and the power."""
+    """Exponents, as they stand and as they are written, of exponentials that are whole powers of others: each as that one and the power."""
     gatherer = Gatherer((), False, True)
-    by_kind: dict[object, list[tuple[Rational, Expr]]] = {}
+    by_kind: dict[object, list[tuple[Monomial, Expr]]] = {}
     for n in order:
         if n.op.name == "exp":
             x = gatherer.monomial(n.args[0])
-            by_kind.setdefault(x.key, []).append((x.coefficient, n))
-    found = {}
+            by_kind.setdefault(x.key, []).append((x, n.args[0]))
+    found: dict[Expr, tuple[Expr, int]] = {}
     for group in by_kind.values():
-        least, unit = min(group, key=lambda item: (abs(item[0]), item[0] < 0))
-        for c, n in group:
-            if n is not unit and least and (times := Fraction(c) / least).denominator == 1 and abs(times) <= MAX_EXPONENT:
-                found[n.args[0]] = (unit, int(times))
+        least, unit = min(group, key=lambda item: (abs(item[0].coefficient), item[0].coefficient < 0))
+        for x, u in group:
+            times = Fraction(x.coefficient) / least.coefficient if least.coefficient else Fraction(0)
+            if u is not unit and times.denominator == 1 and 0 < abs(times) <= MAX_EXPONENT:
+                power = (do("exp", gatherer.write(least)), int(times))
+                found |= {u: power, gatherer.write(x): power}
     return found
 
 

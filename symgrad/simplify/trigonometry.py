@@ -131,11 +131,14 @@ class _Meetings:
 
 
 def _halves(arguments: Sequence[Expr]) -> dict[Expr, Expr]:
-    """Those that are twice another one, and that one."""
+    """Those that are twice another one, as they stand and as they are written, and that one."""
     gatherer = Gatherer((), False, True)
-    forms = [gatherer.monomial(u) for u in arguments]
-    pairs = permutations(zip(arguments, forms), 2)
-    return {v: u for (u, x), (v, y) in pairs if x.key == y.key and y.coefficient == 2 * x.coefficient}
+    forms = [(u, gatherer.monomial(u)) for u in arguments]
+    found: dict[Expr, Expr] = {}
+    for (_, x), (v, y) in permutations(forms, 2):
+        if x.key == y.key and y.coefficient == 2 * x.coefficient:
+            found |= dict.fromkeys((v, gatherer.write(y)), gatherer.write(x))
+    return found
 
 
 # --- sines and cosines -------------------------------------------------------------------------------------
