@@ -316,6 +316,10 @@ def test_the_result_is_that_of_grad() -> None:
     assert list(gradients.values()) == list(sg.grad(loss, list(net.parameters)))
 
 
+def test_a_compiled_function_is_explained_like_its_expression() -> None:
+    assert str(sg.explain(sg.compile(x**2), x)) == str(sg.explain(x**2, x))
+
+
 def test_operations_before_and_after() -> None:
     derivation = sg.explain(x**2 * 1 + 0 * x, x).derivation
     assert derivation.before.operations > derivation.after.operations == 1
@@ -376,7 +380,10 @@ def test_wide_lines_are_broken_at_the_width() -> None:
         (lambda: sg.explain(x**2, sg.sin(x)), ValueError, "does not occur"),
         (lambda: sg.explain(x**2, []), ValueError, "nothing to differentiate"),
         (lambda: sg.explain(sg.where(x > 0, x, 0), x > 0), TypeError, "boolean"),
-        (lambda: sg.explain(x * w, x, x=1.0), TypeError, "no value for w"),
+        (lambda: sg.explain(x * w, x, x=1.0), TypeError, "^explain: no value for w"),
+        (lambda: sg.explain(x * w, x, 3), TypeError, "^explain: a point is a mapping of names to numbers"),
+        (lambda: sg.explain(x * w, 1), TypeError, "not by 1"),
+        (lambda: sg.explain("x**2", x), TypeError, r"takes an expression, not text: use sg.parse\('x\*\*2'\)"),
     ],
 )
 def test_refusals(call: Any, error: type[Exception], words: str) -> None:

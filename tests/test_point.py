@@ -59,6 +59,13 @@ def test_wrong_names() -> None:
         point.grad(a + b)
     with pytest.raises(ValueError, match="nothing is named 'q'"):
         point.value("q")
+    with pytest.raises(TypeError, match="a point is a mapping of names to numbers"):
+        sg.at(a, 3)
+    with pytest.raises(TypeError, match="takes an expression, not text"):
+        sg.at("a")
+    with pytest.raises(TypeError, match="a derivative of boolean values"):
+        sg.at(a > b, a=1, b=2).grad(a)
+    assert sg.at(sg.compile(a * b), a=2, b=3).value() == 6
     k = sg.symbol("k", integer=True)
     with pytest.raises(TypeError, match="integer"):
         sg.at(a * k, a=1, k=2).grad(k)

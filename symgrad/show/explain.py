@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from symgrad import dims
@@ -14,7 +14,7 @@ from symgrad.show.explain_html import as_html
 from symgrad.show.explain_latex import as_latex, as_markdown
 from symgrad.show.explain_words import FLAT, Notation, chain_lines, cost_words, flat_lines, is_defined_by_steps, title_words, values_of
 from symgrad.show.formulas import Formulas
-from symgrad.show.point import Point, at
+from symgrad.show.point import Point, expression_of, point_of
 from symgrad.show.point_table import shown
 from symgrad.show.text import text
 from symgrad.show.wrap import coloured, terminal_width, wrapped
@@ -25,7 +25,8 @@ __all__ = ["Explanation", "explain"]
 def explain(y: Any, /, wrt: Any = None, values: Mapping[Any, Any] | None = None, **point: Any) -> Explanation:
     """Why the derivative is what it is: the chain rule step by step, then what simplification made of it.
 
-    ``y``: a scalar expression. ``wrt``: a symbol, an intermediate node, a name, or several of them; all real symbols by default.
+    ``y``: a scalar expression, or a compiled ``Function`` of one. ``wrt``: a symbol, an intermediate node, a name, or several of them;
+    all real symbols by default.
     ``point``: a number or array for each symbol, to have numbers beside the symbols; ``values``: the same as a mapping, for names
     that are no Python keywords. Raises ``ShapeError`` where ``y`` is no scalar, ``ValueError`` for a ``wrt`` that does not occur,
     ``TypeError`` for a missing or unknown name of the point.
@@ -55,12 +56,12 @@ def explain(y: Any, /, wrt: Any = None, values: Mapping[Any, Any] | None = None,
     Result: 5 operations
       dy/dw = x*(1 - tanh(w*x)**2)
     """
-    root = as_expr(y)
+    root = expression_of("explain", y)
     if root.shape != ():
         shape = dims.format_shape(root.shape)
         raise ShapeError(f"explain: the expression has shape {shape}, only a scalar has a gradient: take a sum or one of its elements")
     targets = _targets(root, wrt)
-    where = at(root, values, **point) if point or values else None
+    where = point_of("explain", root, values, point) if point or values else None
     known = (where.values, where.gradients) if where is not None else (None, None)
     return Explanation(derive(root, targets, *known), where)
 
@@ -71,8 +72,10 @@ def _targets(y: Expr, wrt: Any) -> list[Expr]:
         targets: list[Any] = [s for s in symbols.values() if s.kind == "real"]
     elif isinstance(wrt, (str, Expr)):
         targets = [wrt]
-    else:
+    elif isinstance(wrt, Iterable):
         targets = list(wrt.values()) if isinstance(wrt, Mapping) else list(wrt)
+    else:
+        raise TypeError(f"explain: differentiates by a symbol, a node, a name, or several of them, not by {wrt!r}")
     nodes = topological(y)
     named = {n.name: n for n in nodes if n.op.name == "named"} | symbols
     present, found = set(nodes), []

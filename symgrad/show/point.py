@@ -14,13 +14,14 @@ from symgrad.expr import Array, Expr, as_expr, free_symbols, topological
 from symgrad.show.point_table import coloured_table, table_html, table_text
 from symgrad.show.wrap import terminal_width
 
-__all__ = ["Point", "at"]
+__all__ = ["Point", "at", "expression_of", "point_of"]
 
 
 def at(expr: Any, values: Mapping[Any, Any] | None = None, /, **named: Any) -> Point:
     """The expression at a point, with the value and the gradient of every node.
 
-    ``values``: symbol or name → number or array, for names that are no Python keywords; ``named``: the others.
+    ``expr``: an expression, or a compiled ``Function`` of one. ``values``: symbol or name → number or array, for names that are no
+    Python keywords; ``named``: the others.
     Raises ``TypeError`` for a missing or unknown name, ``ShapeError`` for an array of the wrong shape.
 
     >>> import symgrad as sg
@@ -29,19 +30,32 @@ def at(expr: Any, values: Mapping[Any, Any] | None = None, /, **named: Any) -> P
     >>> point.value(a*b), point.grad(b)
     (-6.0, 2.0)
     """
-    root = as_expr(expr)
+    return point_of("sg.at", expression_of("sg.at", expr), values, named)
+
+
+def expression_of(operation: str, given: Any) -> Expr:
+    """The expression that a call is about; a compiled function stands for its own."""
+    if isinstance(given, str):
+        raise TypeError(f"{operation} takes an expression, not text: use sg.parse({given!r})")
+    return as_expr(given.outputs if not isinstance(given, Expr) and hasattr(given, "outputs") else given)
+
+
+def point_of(operation: str, root: Expr, values: Mapping[Any, Any] | None, named: Mapping[str, Any]) -> Point:
+    """The point that a call names; ``operation``: the call, for errors."""
+    if values is not None and not isinstance(values, Mapping):
+        raise TypeError(f"{operation}: a point is a mapping of names to numbers, as in {{'x': 2.0}}, not {type(values).__name__}")
     known = {s.name: s for s in free_symbols(root)}
     given: dict[Expr, Any] = {}
     for key, value in [*(values or {}).items(), *named.items()]:
         name = key.name if isinstance(key, Expr) and key.op.name == "symbol" else key
         if not isinstance(name, str) or name not in known:
-            raise TypeError(f"sg.at: {name!r} is not a symbol of the expression; its symbols are {', '.join(known) or 'none'}")
+            raise TypeError(f"{operation}: {name!r} is not a symbol of the expression; its symbols are {', '.join(known) or 'none'}")
         if known[name] in given:
-            raise TypeError(f"sg.at: {name!r} is given twice")
+            raise TypeError(f"{operation}: {name!r} is given twice")
         given[known[name]] = value
     missing = [name for name, s in known.items() if s not in given]
     if missing:
-        raise TypeError(f"sg.at: no value for {', '.join(missing)}")
+        raise TypeError(f"{operation}: no value for {', '.join(missing)}")
     return Point(root, given)
 
 
@@ -81,8 +95,9 @@ class Point:
         if self.expr.shape != ():
             shape = dims.format_shape(self.expr.shape)
             raise ShapeError(f"the expression has shape {shape}, only a scalar has a gradient: take a sum, or use sg.jacobian")
-        if wanted.kind != "real":
-            raise TypeError(f"a derivative with respect to {wanted.kind} values does not exist")
+        for node, words in ((wanted, "with respect to"), (self.expr, "of")):
+            if node.kind != "real":
+                raise TypeError(f"a derivative {words} {node.kind} values does not exist")
         return _plain(self.gradients[wanted])
 
     def __getitem__(self, node: Any) -> Numbers:
