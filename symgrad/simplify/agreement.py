@@ -23,6 +23,7 @@ __all__ = ["RANGES", "Samples", "depends", "disagreement"]
 Array = np.ndarray[Any, Any]
 
 ULPS = 3.0  # what the new form may lose where the old one is exact: one less than is allowed in all
+_ASKED = {"float64": ULPS, "float32": 64.0}  # ... without a question; rounding is alike in both, other things overflow in the second
 DIGITS, MORE_DIGITS = 60, 1500  # the second where the first do not suffice: 1e150 to the fourth beside 1e-160 to the fourth
 _DEPENDS_AT = 8  # points: that none of them shows an influence is taken for there being none
 _NEIGHBOURS, _AROUND = 12, 8  # how many are asked, half of them at most so many units in the last place away
@@ -76,9 +77,9 @@ class _Table:
         self.exact: dict[tuple[Expr, int, int], Any] = {}
 
     def compare(self, before: Expr, after: Expr) -> str:
-        old, undefined, rounding = self._expected(before)
+        old, undefined, unasked = self._expected(before)
         new = self._values(after)
-        left = np.flatnonzero(~((new == old) | (np.abs(new - old) <= rounding) | undefined))
+        left = np.flatnonzero(~((new == old) | (np.abs(new - old) <= unasked) | undefined))
         if np.any(undefined & self.points.moderate & ~np.isnan(new)):
             return "a value where the old form is undefined"
         if not len(left):
@@ -100,10 +101,10 @@ class _Table:
         return np.broadcast_to(_fill(self.values, form, self.dtype), self.points.moderate.shape)
 
     def _expected(self, form: Expr) -> tuple[Array, Array, Array]:
-        """A form's values, where they are undefined, and what they may be off by rounding."""
+        """A form's values, where they are undefined, and how far others may be from them without a question."""
         if form not in self.expected:
             values = self._values(form)
-            self.expected[form] = values, np.isnan(values), ULPS * np.spacing(np.abs(values))
+            self.expected[form] = values, np.isnan(values), _ASKED[self.dtype] * np.spacing(np.abs(values))
         return self.expected[form]
 
     # --- by a wider float, a hundred times faster than mpmath ---
@@ -244,6 +245,6 @@ def _ulp(exact: Array, dtype: str) -> Array:
 
 
 def _wider(dtype: str) -> str | None:
-    if dtype == "float32":
-        return "float64"
-    return "longdouble" if np.finfo("longdouble").nmant >= 63 else None
+    if np.finfo("longdouble").nmant >= 63:
+        return "longdouble"
+    return "float64" if dtype == "float32" else None
