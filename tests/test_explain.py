@@ -204,6 +204,14 @@ def test_a_node_without_a_name_is_told_by_its_formula() -> None:
     assert explanation.markdown().startswith(r"## $y$, differentiated by $u_{1} = \tanh(w x)$")
 
 
+def test_the_expression_itself_and_names_that_are_taken() -> None:
+    y = x * w
+    assert lines(sg.explain(y, y))[0] == "y = x*w, differentiated by y"
+    product = sg.symbol("y") * sg.symbol("f") * sg.symbol("L") * sg.symbol("F")
+    assert lines(sg.explain(product, "y"))[0] == "y0 = y*f*L*F, differentiated by y"
+    assert r"\frac{\mathrm{d} y_{0}}{\mathrm{d} y}" in sg.explain(product, "y").latex()
+
+
 def test_where_nothing_passes_is_said_in_every_form() -> None:
     explanation = sg.explain(sg.floor(x) * x + sg.sign(x), x, x=1.5)
     assert "  ∂u3/∂x = 0, ∂u1/∂x = 0: no derivative passes there" in lines(explanation)

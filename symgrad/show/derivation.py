@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from itertools import count as count_from
 
 from symgrad.differentiate import FINISH, grad
 from symgrad.differentiate.reverse import active_nodes, pull_back
@@ -133,7 +135,7 @@ def _label(y: Expr, order: Sequence[Expr]) -> str:
     if y.op.name in ("named", "symbol"):
         return y.name
     letters = ("L", "f", "y", "J") if any(n.shape for n in order) else ("y", "f", "L", "F")
-    return next((c for c in letters if c not in taken), "f_")
+    return next(c for c in chain(letters, (f"y{k}" for k in count_from(0))) if c not in taken)
 
 
 # --- steps -------------------------------------------------------------------------------------------------

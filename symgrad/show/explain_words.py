@@ -112,7 +112,7 @@ def flat_lines(derivation: Derivation, notation: Notation) -> list[str]:
 
 def title_words(step: Step, spell: Callable[[Expr], str]) -> str:
     """What is differentiated by: a name; of a node without one of the user's also what it is."""
-    own = step.is_input or step.node.op.name == "named"
+    own = step.is_input or step.node.op.name == "named" or not step.terms
     written = "" if own else spell(step.formula)
     return f" = {written}" if 0 < len(written) <= TITLE else ""
 
