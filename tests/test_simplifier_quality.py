@@ -17,6 +17,7 @@ import symgrad as sg
 from symgrad.bench.formulas import GROUPS, Derivative, derivatives
 from symgrad.bench.simplify import simplified
 from symgrad.expr import Expr, topological
+from symgrad.simplify import agreement
 from symgrad.simplify.agreement import Samples, disagreement
 from symgrad.simplify.cost import cost, count
 from symgrad.simplify.precise import evaluate_precisely
@@ -351,6 +352,14 @@ KEEP_AT_MIXED_EXTREMES = [
 def test_a_form_that_keeps_mixed_extremes_agrees(before: Expr, after: Expr) -> None:
     symbols = list(before.free_symbols)
     assert disagreement(before, after, symbols, ["positive"] * len(symbols)) == ""
+
+
+@pytest.mark.parametrize(("before", "after"), LOSE_AT_MIXED_EXTREMES + KEEP_AT_MIXED_EXTREMES, ids=str)
+def test_a_computer_without_wider_floats_comes_to_the_same_verdict(before: Expr, after: Expr, monkeypatch: pytest.MonkeyPatch) -> None:
+    symbols = list(before.free_symbols)
+    wide = disagreement(before, after, symbols, ["positive"] * len(symbols))
+    monkeypatch.setattr(agreement, "_wider", lambda dtype: None)
+    assert bool(disagreement(before, after, symbols, ["positive"] * len(symbols))) == bool(wide)
 
 
 def test_forms_of_one_island_are_judged_by_the_same_samples() -> None:
