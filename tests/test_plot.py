@@ -206,6 +206,14 @@ def test_a_derivative_of_another_magnitude_has_an_axis_of_its_own() -> None:
     assert len(sg.plot([sg.exp(x), sg.sin(x)]).axes) == 1  # what is to be compared has one scale
 
 
+def test_the_legend_above_two_scales_hides_none_of_their_powers() -> None:
+    picture = sg.plot(1e-7 * sg.sin(30 * x), x, (-1, 1))
+    picture.figure.draw_without_rendering()
+    legend = picture.axes[0].get_legend().get_window_extent()
+    offsets = [ax.yaxis.get_offset_text() for ax in picture.axes]
+    assert all("10^" in t.get_text() and not t.get_window_extent().overlaps(legend) for t in offsets)
+
+
 def test_zero_is_at_one_height_on_both_axes() -> None:
     left, right = sg.plot(sg.exp(-(1000 * x**2)), x).axes
     shares = [-low / (high - low) for low, high in (left.get_ylim(), right.get_ylim())]

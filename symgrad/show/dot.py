@@ -114,13 +114,13 @@ def _heading(box: Box, theme: Theme, border: str) -> str:
     """Its name as a result, its operation, its formula."""
     parts = []
     if box.outputs:
-        parts.append(f'<TD CELLPADDING="5"><B><FONT COLOR="{border if box.kind == "gradient" else theme.ink}">'
+        parts.append(f'<TD CELLPADDING="6"><B><FONT COLOR="{border if box.kind == "gradient" else theme.ink}">'
                      f"{_text(', '.join(box.outputs))}</FONT></B></TD>")
     if box.badge:
-        parts.append(f'<TD CELLPADDING="5"><B>{_text(box.badge)}</B></TD>')
+        parts.append(f'<TD CELLPADDING="6"><B>{_text(box.badge)}</B></TD>')
     if box.label:
         bold = not box.badge and box.kind in ("input", "parameter")
-        parts.append(f'<TD CELLPADDING="5">{"<B>" if bold else ""}{_text(box.label)}{"</B>" if bold else ""}</TD>')
+        parts.append(f'<TD CELLPADDING="6">{"<B>" if bold else ""}{_text(box.label)}{"</B>" if bold else ""}</TD>')
     cells = "<VR/>".join(parts)
     return f'<TR><TD CELLPADDING="0"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR>{cells}</TR></TABLE></TD></TR>'
 

@@ -67,6 +67,7 @@ def tidy(ax: Any, theme: Theme, title: str, x: str, y: str) -> None:
     for axis in (ax.xaxis, ax.yaxis):
         if hasattr(axis.get_major_formatter(), "set_useMathText"):
             axis.get_major_formatter().set_useMathText(True)  # 10⁹ for 1e9
+            axis.get_major_formatter().set_powerlimits((-3, 5))
         axis.get_offset_text().set(color=theme.ink, size=8)
     for side, spine in ax.spines.items():
         spine.set_visible(side in ("left", "bottom"))

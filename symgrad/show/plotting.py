@@ -300,7 +300,7 @@ def _draw_curves(
         ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=theme.muted, fontsize=9)
     elif axes[0] is not axes[1]:
         legend(ax, theme, handles=[line for a in axes for line in a.get_lines() if not line.get_label().startswith("_")],
-               loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2)  # above: beside two scales there is no place that is free
+               loc="lower left", bbox_to_anchor=(-0.01, 1.05), borderaxespad=0.2)  # above: beside two scales there is no place that is free
     elif several:
         legend(ax, theme)
 
