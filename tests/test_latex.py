@@ -176,6 +176,8 @@ def test_parts_are_not_called_what_a_greek_name_is_written() -> None:
         ("nu*pi", r"\nu \pi"),
         ("2*h*c**2/l**5*1/(x - 1)", r"\frac{2 h c^{2}}{l^{5} (x - 1)}"),
         ("1.0*x", "x"),
+        ("log1p(-x)*expm1(y)", r"\log(1 - x) (e^{y} - 1)"),
+        ("log(2)*x", r"\log(2) x"),
     ],
 )
 def test_scalar_formulas_of_journals(text: str, expected: str) -> None:
@@ -192,6 +194,7 @@ def test_scalar_formulas_of_journals(text: str, expected: str) -> None:
         ("A @ (A @ v)", "A A v"),
         ("(v @ u)*v", r"(v^{\top} u) v"),
         ("2*(v @ u)*v/(u @ u)", r"\frac{2 (v^{\top} u) v}{u^{\top} u}"),
+        ("mean(v)", r"\frac{1}{n} \sum_{i} v_{i}"),
         ("cumsum(v)", r"\operatorname{cumsum}(v)"),
     ],
 )
@@ -213,3 +216,7 @@ def test_a_branch_with_a_name_is_not_written_twice() -> None:
 )  # fmt: skip
 def test_accents(name: str, expected: str) -> None:
     assert latex_name(name) == expected
+
+
+def test_sizes_of_several_letters_are_upright() -> None:
+    assert sg.symbol("v", "batch").mean().latex() == r"\frac{1}{\mathrm{batch}} \sum_{i} v_{i}"

@@ -100,6 +100,7 @@ PRINTED = {  # a formula, what it is differentiated by, how sg.grad prints
     "0.25*x**2 + x/3": ("x", "0.5*x + 1/3"),
     "maximum(0, x)": ("x", "where(x < 0, 0, where(x == 0, 0.5, 1))"),
     "x*f*x": ("f", "x**2"),
+    "(x > 0)*x": ("x", "where(x > 0, 1, 0)"),
 }
 
 

@@ -31,8 +31,8 @@ _SURDS = (
     ("sqrt(pi)", r"\sqrt{\pi}", math.sqrt(math.pi)),
     ("sqrt(2*pi)", r"\sqrt{2 \pi}", math.sqrt(2 * math.pi)),
     ("sqrt(2/pi)", r"\sqrt{\frac{2}{\pi}}", math.sqrt(2 / math.pi)),
-    ("log(2)", r"\log 2", math.log(2)),
-    ("log(10)", r"\log 10", math.log(10)),
+    ("log(2)", r"\log(2)", math.log(2)),
+    ("log(10)", r"\log(10)", math.log(10)),
     ("log(2*pi)", r"\log(2 \pi)", math.log(2 * math.pi)),
     ("exp(1)", "e", math.e),
 )

@@ -63,7 +63,7 @@ def _constant(e: Expr) -> Layout:
         return CALL, [latex_array(value)]
     text = latex_number(value)
     fraction = text.startswith(r"\frac")
-    product = r"\cdot" in text or re.match(r"\d+ |\\log", text) is not None
+    product = r"\cdot" in text or re.match(r"\d+ ", text) is not None
     strength = NEGATION if text.startswith("-") else PRODUCT if product and not fraction else POWER if "^" in text or fraction else CALL
     return strength, [text]
 
@@ -266,6 +266,12 @@ def _labels(condition: Expr) -> Expr | None:
 _ROWS = 6  # of a choice that goes on in its last branch
 
 
+def _log1p(e: Expr) -> Layout:
+    x = seen(e.args[0])
+    term: list[Piece] = ["1 - ", (x.args[0], SUM + 1)] if x.op.name == "neg" else ["1 + ", signed(x, SUM)]
+    return CALL, [r"\log\left(", *term, r"\right)"]
+
+
 def _surrounded(left: str, closing: str) -> Callable[[Expr], Layout]:
     return lambda e: (CALL, [left, (e.args[0], ANY), closing])
 
@@ -325,6 +331,8 @@ _LAYOUTS: dict[str, Callable[[Expr], Layout]] = {
     "acosh":         function("arcosh"),
     "atanh":         function("artanh"),
     "log":           function(r"\log"),
+    "log1p":         _log1p,
+    "expm1":         lambda e: (SUM, [*exponential(e)[1], " - 1"]),
     "relu":          function("ReLU"),
     "gelu":          function("GELU"),
     "silu":          function("SiLU"),

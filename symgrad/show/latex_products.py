@@ -209,7 +209,8 @@ def _factors(factors: Sequence[Expr]) -> list[Piece]:
     pieces: list[Piece] = []
     for last, f, following in zip([None, *written], written, [*written[1:], None]):
         whole = following is not None and bool(following.shape) and f.op.name == "contract"
-        strength = PRODUCT + 1 if whole else PRODUCT if f.op.name == "mul" or last is None else PRODUCT + 1
+        open_ = f.op.name == "mul" or last is None or (following is None and is_scalar_constant(f))
+        strength = PRODUCT if open_ and not whole else PRODUCT + 1
         pieces += [_sign(last, f), signed(f, strength)] if last is not None else [(f, strength if following is not None else ANY)]
     return pieces
 

@@ -131,4 +131,5 @@ def latex_array(value: np.ndarray[Any, Any]) -> str:
 
 def shape_latex(shape: Sequence[dims.Dim]) -> str:
     """``n \\times 3``"""
-    return r" \times ".join(str(d).replace("**", "^").replace("*", " ") for d in shape)
+    written = (str(d).replace("**", "^").replace("*", " ") for d in shape)
+    return r" \times ".join(re.sub(r"[^\W\d]\w*", lambda name: latex_name(name[0]), d) for d in written)

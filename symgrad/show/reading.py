@@ -106,7 +106,7 @@ class _Reading:
             self.new[node] = new
             if node in kept:
                 self._kept.add(new)
-        return [whole(self.new[r]) for r in self.roots]
+        return [_as_number(r, whole(self.new[r])) for r in self.roots]
 
     def _inside(self) -> set[Expr]:
         """Products inside of products and sums inside of sums, which are read with these."""
@@ -284,6 +284,13 @@ def _is_small(e: Expr) -> bool:
     if e.op.name == "neg" or (e.op.name == "div" and number(e.args[0]) == 1):
         return True
     return e.op.name in OPEN and all(not (a.args[0] if a.op.name == "neg" else a).args for a in e.args)
+
+
+def _as_number(root: Expr, new: Expr) -> Expr:
+    """A condition that stands for a number is read as one where nothing else tells."""
+    if root.kind != "real" or seen(new).kind != "boolean":
+        return new
+    return intern_node(OPS["where"], (seen(new), constant(1), constant(0)), {}, new.shape, "real")
 
 
 def _components(total: Expr) -> Expr | None:
