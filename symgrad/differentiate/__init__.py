@@ -54,9 +54,9 @@ def _local_rules(derivatives: list[Expr], written: list[Expr]) -> list[Expr]:
 
 def _whole_numbers(derivatives: list[Expr], written: list[Expr]) -> list[Expr]:
     """``6*x`` for ``6.0*x`` where the sweep, not the user, made the number: the same value and kind."""
-    users = {n for n in topological(*written) if n.op is CONSTANT}
-    if all(n.op is not CONSTANT or n in users or whole(n) is n for n in topological(*derivatives)):
+    if all(n.op is not CONSTANT or whole(n) is n for n in topological(*derivatives)):
         return derivatives
+    users = {n for n in topological(*written) if n.op is CONSTANT}
 
     def replace(node: Expr, args: tuple[Expr, ...]) -> Expr:
         if node.op.name not in ("add", "sub", "mul", "div", "ratio") or node.kind != "real":

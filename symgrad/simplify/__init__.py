@@ -2,6 +2,7 @@
 
     rules         the local rules as tables: algebra; tensors, factors, contractions in files beside it
     stability     formulas that lose accuracy, and the functions that do not
+    rewriting     what a rule is, how patterns are matched; engine: how rules are applied, until none fits
     collect       constants gathered, like terms added
     present       the user's order put back, the conventional one elsewhere
     monomials     factors and terms of small scalar parts gathered, what is computed anyway used again
