@@ -20,15 +20,19 @@ from symgrad.evaluate import evaluate
 from symgrad.expr import Expr, topological
 from symgrad.simplify.sharing import share_products
 
-SIZES = {"n": 4, "m": 5, "k": 3, "h": 2}
+SIZES: dict[Any, int] = {"n": 4, "m": 5, "k": 3, "h": 2, "batch": 6, 3: 3}
 SHAPES: dict[str, Any] = {
     **dict.fromkeys("ABCDXWSP", ("n", "n")), **dict.fromkeys(("a", "b", "c", "d", "x", "s", "w", "mu"), ("n",)), "t": ("m",), "y": ("m",),
     "F": ("m", "n"), "G": ("n", "k"), "Y": ("m", "k"), "H": ("m", "h"), "W1": ("n", "h"), "W2": ("h", "k"), "lam": (),
+    "Q": ("n", "n"), "K": ("m", "m"), "M": ("h", "h"), "F2": ("m", "n"), "L": ("n", "h"), "U": ("n", "h"), "V": ("h", "n"),
+    **dict.fromkeys(("Hq", "Hk", "Hv"), ("m", "h")), **dict.fromkeys(("z", "nu"), ("n",)), **dict.fromkeys(("q", "r"), ("m",)), "u": ("h",),
+    **dict.fromkeys(("alpha", "beta"), ()), "Xb": ("batch", 3), "A3": (3, 3), "mu3": (3,),
 }  # fmt: skip
 OURS = SimpleNamespace(
     inv=sg.linalg.inv, det=sg.linalg.det, logdet=sg.linalg.logdet, solve=sg.linalg.solve, cholesky=sg.linalg.cholesky, trace=sg.trace,
     sum=sg.sum, norm=sg.norm, exp=sg.exp, log=sg.log, tanh=sg.tanh, softplus=sg.softplus, logsumexp=sg.logsumexp,
-    log_softmax=sg.log_softmax, outer=sg.outer, mean=sg.mean,
+    log_softmax=sg.log_softmax, outer=sg.outer, mean=sg.mean, diag=sg.diag, sqrt=sg.sqrt, var=sg.var, softmax=sg.softmax, einsum=sg.einsum,
+    tril=sg.linalg.tril, I=lambda X: sg.eye(X.shape[0]),
 )  # fmt: skip
 
 
@@ -117,6 +121,153 @@ FIRST = [
     Case("two layers, first", lambda o, F, W1, W2, Y: o.sum((o.tanh(F @ W1) @ W2 - Y) ** 2) / 2, "W1",
          "F.T @ (((tanh(F @ W1) @ W2 - Y) @ W2.T) * (1 - tanh(F @ W1)**2))"),
 ]  # fmt: skip
+FURTHER = [  # of what these stand for
+    Case("MC 52", lambda o, X, A: o.det(X.T @ A @ X), "X", "2*det(X.T @ A @ X)*inv(X).T", r"2 \det(X^{\top} A X) X^{-\top}"),
+    Case("MC 54", lambda o, F, K: o.det(F.T @ K @ F), "F", "det(F.T @ K @ F)*(K @ F @ inv(F.T @ K @ F) + K.T @ F @ inv(F.T @ K @ F).T)"),
+    Case("MC 58", lambda o, X: o.det(X @ X @ X), "X", "3*det(X @ X @ X)*inv(X).T", r"3 \det(X X X) X^{-\top}"),
+    Case("determinant, scaled", lambda o, X, alpha: o.det(alpha * X), "X", "det(alpha*X)*inv(X).T", r"\det(\alpha X) X^{-\top}"),
+    Case("determinant squared", lambda o, X: o.det(X) ** 2, "X", "2*det(X)**2*inv(X).T", r"2 \det(X)^{2} X^{-\top}"),
+    Case("reciprocal of a determinant", lambda o, X: 1 / o.det(X), "X", "-inv(X).T/det(X)", r"-\frac{X^{-\top}}{\det(X)}"),
+    Case("determinant, updated", lambda o, A, x, a: o.det(A + o.outer(x, a)), "x", "det(A + outer(x, a))*inv(A + outer(x, a)).T @ a"),
+    Case("Sylvester", lambda o, F: o.logdet(o.I(F) + F @ F.T), "F", "2*inv(eye(m) + F @ F.T) @ F", r"2 (I_{m} + F F^{\top})^{-1} F"),
+    Case("log of a determinant", lambda o, F, K: o.logdet(F.T @ K @ F), "F", "K @ F @ inv(F.T @ K @ F) + K.T @ F @ inv(F.T @ K @ F).T"),
+    Case("factors", lambda o, A, L, M: o.logdet(A + L @ M @ L.T), "L", "inv(A + L @ M @ L.T).T @ L @ M.T + inv(A + L @ M @ L.T) @ L @ M"),
+    Case("factors, inside", lambda o, A, L, M: o.logdet(A + L @ M @ L.T), "M", "L.T @ inv(A + L @ M @ L.T).T @ L"),
+    Case("volume", lambda o, X, alpha: o.logdet(alpha * X), "alpha", "n/alpha", r"\frac{n}{\alpha}"),
+    Case("ridge of a determinant", lambda o, A, lam: o.logdet(A + lam * o.I(A)), "lam", "trace(inv(A + lam*eye(n)))"),
+    Case("diagonal added", lambda o, K, t: o.logdet(K + o.diag(t)), "t", "diagonal(inv(K + diag(t)))"),
+    Case("MC 125", lambda o, A, X, C: o.trace(o.inv(X.T @ C @ X) @ A), "X",
+         "-inv(X).T @ A @ inv(X.T @ C.T @ X).T - inv(X).T @ A.T @ inv(X.T @ C.T @ X)"),
+    Case("sum of an inverse", lambda o, X: o.sum(o.inv(X)), "X", "-outer(sum(inv(X), axis=0), sum(inv(X), axis=1))"),
+    Case("MC 62", lambda o, X: o.det(o.inv(X)), "X", "-inv(X).T/det(X)", r"-\frac{X^{-\top}}{\det(X)}"),
+    Case("log of a form", lambda o, x, A: o.log(x @ o.inv(A) @ x), "A", "-outer(x @ inv(A), inv(A) @ x)/(x @ inv(A) @ x)"),
+    Case("log of a form, vector", lambda o, x, A: o.log(x @ o.inv(A) @ x), "x", "((inv(A) + inv(A).T) @ x)/(x @ inv(A) @ x)"),
+    Case("parallel sum", lambda o, X, A: o.trace(o.inv(o.inv(X) + o.inv(A))), "X",
+         "inv(X).T @ inv(inv(X) + inv(A)).T @ inv(inv(X) + inv(A)).T @ inv(X).T"),
+    Case("length of an inverse", lambda o, X: o.norm(o.inv(X)) ** 2, "X",
+         "-2*inv(X).T @ inv(X) @ inv(X).T", r"-2 X^{-\top} X^{-1} X^{-\top}"),
+    Case("inverse of a Gram matrix", lambda o, X, a, b: a @ o.inv(X.T @ X) @ b, "X",
+         "-outer(inv(X).T @ b, inv(X.T @ X) @ a) - outer(inv(X).T @ a, inv(X.T @ X) @ b)"),
+    Case("residual", lambda o, F, y: y @ y - y @ F @ o.inv(F.T @ F) @ F.T @ y, "y",
+         "2*(y - F @ (inv(F.T @ F) @ (y @ F)))", r"2 (y - F (F^{\top} F)^{-1} F^{\top} y)"),
+    Case("projection", lambda o, F, y: y @ F @ o.inv(F.T @ F) @ F.T @ y, "F",
+         "2*outer(y - F @ (inv(F.T @ F) @ (y @ F)), inv(F.T @ F) @ (y @ F))"),
+    Case("MC 129", lambda o, x, a: o.norm(x - a), "x", "(x - a)/norm(x - a)"),
+    Case("distance", lambda o, F, x, y: o.norm(F @ x - y), "F", "outer((F @ x - y)/norm(F @ x - y), x)"),
+    Case("root of a square", lambda o, x: o.sqrt(x @ x), "x", "x/sqrt(x @ x)", r"\frac{x}{\sqrt{x^{\top} x}}"),
+    Case("Coulomb", lambda o, x: 1 / o.norm(x), "x", "-x/norm(x)**3", r"-\frac{x}{\left\lVert x \right\rVert^{3}}"),
+    Case("two projections", lambda o, x, a, b: (a @ x) * (b @ x), "x", "(b @ x)*a + (a @ x)*b", r"(b^{\top} x) a + (a^{\top} x) b"),
+    Case("product of forms", lambda o, x, A, B: (x @ A @ x) * (x @ B @ x), "x", "(x @ B @ x)*(A + A.T) @ x + (x @ A @ x)*(B + B.T) @ x"),
+    Case("neuron", lambda o, x, a: o.tanh(a @ x), "x", "(1 - tanh(a @ x)**2)*a", r"(1 - \tanh^{2}(a^{\top} x)) a"),
+    Case("Gaussian, unnormalised", lambda o, x, A: o.exp(-(x @ A @ x)), "x",
+         "-exp(-x @ A @ x)*(A + A.T) @ x", r"-e^{-x^{\top} A x} (A + A^{\top}) x"),
+    Case("kernel", lambda o, x, a, lam: o.exp(-lam * o.norm(x - a) ** 2), "x", "-2*lam*exp(-lam*norm(x - a)**2)*(x - a)"),
+    Case("log of a form, plain", lambda o, x, A: o.log(x @ A @ x), "x",
+         "((A + A.T) @ x)/(x @ A @ x)", r"\frac{(A + A^{\top}) x}{x^{\top} A x}"),
+    Case("Mahalanobis", lambda o, x, mu, S: o.sqrt((x - mu) @ o.inv(S) @ (x - mu)), "x",
+         "((inv(S) + inv(S).T) @ (x - mu))/(2*sqrt((x - mu) @ inv(S) @ (x - mu)))"),
+    Case("Mahalanobis, precision", lambda o, x, mu, P: o.sqrt((x - mu) @ P @ (x - mu)), "P",
+         "outer(x - mu, x - mu)/(2*sqrt((x - mu) @ P @ (x - mu)))"),
+    Case("learnt metric", lambda o, x, mu, L: o.sum((L.T @ (x - mu)) ** 2), "L",
+         "2*outer(x - mu, L.T @ (x - mu))", r"2 (x - \mu) (x - \mu)^{\top} L"),
+    Case("Rayleigh", lambda o, x, A: (x @ A @ x) / (x @ x), "x", "((A + A.T) @ x)/(x @ x) - 2*(x @ A @ x)*x/(x @ x)**2"),
+    Case("Fisher's discriminant", lambda o, w, B, S: (w @ B @ w) / (w @ S @ w), "w",
+         "((B + B.T) @ w)/(w @ S @ w) - (w @ B @ w)*((S + S.T) @ w)/(w @ S @ w)**2"),
+    Case("reciprocal of a form", lambda o, x, A: 1 / (x @ A @ x), "A",
+         "-outer(x, x)/(x @ A @ x)**2", r"-\frac{x x^{\top}}{(x^{\top} A x)^{2}}"),
+    Case("cosine", lambda o, x, a: (x @ a) / (o.norm(x) * o.norm(a)), "x", "a/(norm(x)*norm(a)) - (x @ a)*x/(norm(x)**3*norm(a))"),
+    Case("MC 91", lambda o, a, X, b: a @ X @ X @ X @ b, "X", "outer(a, X @ (X @ b)) + outer(a @ X, X @ b) + outer(a @ X @ X, b)"),
+    Case("scaled form", lambda o, x, z, A: (x * z) @ A @ (x * z), "x",
+         "z * ((A + A.T) @ (x * z))", r"z \odot ((A + A^{\top}) (x \odot z))"),
+    Case("masked form", lambda o, x, A, B: x @ (A * B) @ x, "A", "B * outer(x, x)", r"B \odot (x x^{\top})"),
+    Case("diagonal", lambda o, x, A: o.trace(o.diag(x) @ A), "x", "diagonal(A)"),
+    Case("diagonal, between", lambda o, x, A, b, d: b @ o.diag(x) @ A @ d, "x", "b * (A @ d)", r"b \odot (A d)"),
+    Case("double well", lambda o, x, A: (x @ x) ** 2 - x @ A @ x, "x",
+         "4*(x @ x)*x - (A + A.T) @ x", r"4 (x^{\top} x) x - (A + A^{\top}) x"),
+    Case("MC 117", lambda o, X, B: o.trace(X.T @ B @ X @ X.T @ B @ X), "X", "2*(B @ X @ (X.T @ B.T @ X).T + B.T @ X @ X.T @ B.T @ X)"),
+    Case("MC 122", lambda o, A, X: o.trace(A @ X @ X @ X), "X", "A.T @ X.T @ X.T + (A @ X).T @ X.T + X.T @ (A @ X).T"),
+    Case("MC 121, fourth", lambda o, X: o.trace(X @ X @ X @ X), "X", "4*X.T @ X.T @ X.T", r"4 X^{\top} X^{\top} X^{\top}"),
+    Case("trace squared", lambda o, X: o.trace(X.T @ X) ** 2, "X", "4*trace(X.T @ X)*X"),
+    Case("trace squared, linear", lambda o, A, X: o.trace(A @ X) ** 2, "X", "2*trace(A @ X)*A.T"),
+    Case("log of a trace", lambda o, A, X: o.log(o.trace(A @ X)), "X", "A.T/trace(A @ X)"),
+    Case("quotient of traces", lambda o, F, K: o.trace(F.T @ K @ F) / o.trace(F.T @ F), "F",
+         "((K + K.T) @ F)/trace(F.T @ F) - 2*trace(F.T @ K @ F)*F/trace(F.T @ F)**2"),
+    Case("forms of rows", lambda o, F, A: o.sum((F @ A) * F), "F", "F @ (A + A.T)", r"F (A + A^{\top})"),
+    Case("commutator", lambda o, A, X: o.norm(A @ X - X @ A) ** 2, "X", "2*(A.T @ (A @ X - X @ A) - (A @ X - X @ A) @ A.T)"),
+    Case("trace squared, plain", lambda o, X: o.trace(X) ** 2, "X", "2*trace(X)*eye(n)"),
+    Case("Frobenius", lambda o, X: o.norm(X), "X", "X/norm(X)", r"\frac{X}{\left\lVert X \right\rVert}"),
+    Case("Frobenius, both sides", lambda o, A, X, B, C: o.norm(A @ X @ B - C) ** 2, "X",
+         "2*A.T @ (A @ X @ B - C) @ B.T", r"2 A^{\top} (A X B - C) B^{\top}"),
+    Case("principal components", lambda o, F, L: o.norm(F - F @ L @ L.T) ** 2, "L",
+         "-2*F.T @ (F - F @ L @ L.T) @ L - 2*(F - F @ L @ L.T).T @ F @ L"),
+    Case("linear autoencoder", lambda o, F, L, V: o.sum((F - F @ L @ V) ** 2), "L",
+         "-2*F.T @ (F - F @ L @ V) @ V.T", r"-2 F^{\top} (F - F L V) V^{\top}"),
+    Case("factors, with ridge", lambda o, F, H, V, lam: o.norm(F - H @ V) ** 2 / 2 + lam / 2 * (o.norm(H) ** 2 + o.norm(V) ** 2), "V",
+         "H.T @ (H @ V - F) + lam*V"),
+    Case("factors, masked", lambda o, F2, F, H, V: o.sum(F2 * (F - H @ V) ** 2), "H",
+         "-2*((F2 * (F - H @ V)) @ V.T)", r"-2 (F_{2} \odot (F - H V)) V^{\top}"),
+    Case("Gaussian process", lambda o, K, y: 0.5 * (y @ o.inv(K) @ y) + 0.5 * o.logdet(K), "K",
+         "0.5*(inv(K).T - outer(inv(K).T @ y, inv(K) @ y))"),
+    Case("Gaussian process, data", lambda o, K, y: 0.5 * (y @ o.inv(K) @ y) + 0.5 * o.logdet(K), "y",
+         "0.5*(inv(K) + inv(K).T) @ y", r"0.5 (K^{-1} + K^{-\top}) y"),
+    Case("Wishart", lambda o, S, P, beta: beta * o.logdet(P) - 0.5 * o.trace(S @ P), "P",
+         "beta*inv(P).T - 0.5*S.T", r"\beta P^{-\top} - 0.5 S^{\top}"),
+    Case("Gaussian, mean of rows", lambda o, F, mu, S: 0.5 * o.trace((F - mu) @ o.inv(S) @ (F - mu).T), "mu",
+         "-0.5*(inv(S) + inv(S).T) @ sum(F - mu, axis=0)"),
+    Case("Kullback-Leibler",
+         lambda o, mu, nu, S, P: 0.5 * (o.trace(o.inv(P) @ S) + (nu - mu) @ o.inv(P) @ (nu - mu) + o.logdet(P) - o.logdet(S)), "S",
+         "0.5*(inv(P).T - inv(S).T)",
+         r"0.5 (P^{-\top} - S^{-\top})"),
+    Case("weighted least squares", lambda o, F, x, y, r: (F @ x - y) @ o.diag(r) @ (F @ x - y), "x",
+         "2*F.T @ (r * (F @ x - y))", r"2 F^{\top} (r \odot (F x - y))"),
+    Case("generalised least squares", lambda o, F, x, y, K: (y - F @ x) @ o.inv(K) @ (y - F @ x), "x",
+         "-F.T @ ((inv(K) + inv(K).T) @ (y - F @ x))", r"-F^{\top} (K^{-1} + K^{-\top}) (y - F x)"),
+    Case("kernel ridge", lambda o, K, q, y, lam: o.norm(y - K @ q) ** 2 + lam * (q @ K @ q), "q",
+         "lam*(K + K.T) @ q - 2*K.T @ (y - K @ q)"),
+    Case("Tikhonov", lambda o, F, x, y, A: o.norm(F @ x - y) ** 2 + o.norm(A @ x) ** 2, "x",
+         "2*(F.T @ (F @ x - y) + A.T @ (A @ x))", r"2 (F^{\top} (F x - y) + A^{\top} A x)"),
+    Case("multinomial", lambda o, F, G, Y: o.sum(o.logsumexp(F @ G, axis=1)) - o.trace(Y.T @ F @ G), "G", "F.T @ (softmax(F @ G) - Y)"),
+    Case("Poisson", lambda o, F, w, y: o.sum(o.exp(F @ w) - y * (F @ w)), "w", "F.T @ (exp(F @ w) - y)", r"F^{\top} (e^{F w} - y)"),
+    Case("independent components", lambda o, X, F: -o.logdet(X) + o.sum(o.log(1 + (F @ X) ** 2)), "X",
+         "2*F.T @ ((F @ X) / (1 + (F @ X)**2)) - inv(X).T"),
+    Case("scatter", lambda o, F: o.sum((F - o.mean(F, axis=0)) ** 2), "F", "2*(F - mean(F, axis=0))"),
+    Case("scatter, determinant", lambda o, F: o.logdet((F - o.mean(F, axis=0)).T @ (F - o.mean(F, axis=0))), "F",
+         "2*(F - mean(F, axis=0)) @ inv((F - mean(F, axis=0)).T @ (F - mean(F, axis=0)))"),
+    Case("variance of a projection", lambda o, F, w: o.var(F @ w), "w", "2/m*F.T @ (F @ w - mean(F @ w, keepdims=True))"),
+    Case("whitening", lambda o, X, F: o.norm(X @ F.T @ F @ X.T - o.I(X)) ** 2, "X", "4*(X @ F.T @ F @ X.T - eye(n)) @ X @ F.T @ F"),
+    Case("lengths of rows", lambda o, F: o.sum(o.norm(F, axis=1)), "F", "F / norm(F, axis=1)[:, None]"),
+    Case("Lyapunov", lambda o, A, X, Q: o.norm(A @ X + X @ A.T + Q) ** 2, "X",
+         "2*(A.T @ (A @ X + X @ A.T + Q) + (A @ X + X @ A.T + Q) @ A)"),
+    Case("Riccati", lambda o, A, X, x: x @ A.T @ X @ A @ x - x @ X @ x, "A",
+         "outer((X + X.T) @ (A @ x), x)", r"(X + X^{\top}) A x x^{\top}"),
+    Case("regulator", lambda o, x, u, A, U, P, Q, M: x @ Q @ x + u @ M @ u + (A @ x + U @ u) @ P @ (A @ x + U @ u), "u",
+         "(M + M.T) @ u + U.T @ ((P + P.T) @ (A @ x + U @ u))"),
+    Case("regulator, gain", lambda o, x, V, A, U, P: (A @ x - U @ (V @ x)) @ P @ (A @ x - U @ (V @ x)), "V",
+         "-outer(U.T @ ((P + P.T) @ (A @ x - U @ (V @ x))), x)"),
+    Case("closed loop", lambda o, V, A, U, P: o.trace((A - U @ V).T @ P @ (A - U @ V)), "V", "-U.T @ (P + P.T) @ (A - U @ V)"),
+    Case("Kalman", lambda o, U, V, P, M: o.trace((o.I(P) - U @ V) @ P @ (o.I(P) - U @ V).T + U @ M @ U.T), "U",
+         "U @ (M + M.T) - (eye(n) - U @ V) @ (P + P.T) @ V.T"),
+    Case("Kalman, state", lambda o, V, P, M, u, x: (u - V @ x) @ o.inv(V @ P @ V.T + M) @ (u - V @ x), "x",
+         "-V.T @ ((inv(V @ P @ V.T + M) + inv(V @ P @ V.T + M).T) @ (u - V @ x))"),
+    Case("attention", lambda o, Hq, Hk, Hv, H: o.sum(H * (o.softmax(Hq @ Hk.T) @ Hv)), "Hv", "softmax(Hq @ Hk.T).T @ H"),
+    Case("linear attention", lambda o, Hq, Hk, Hv, H: o.sum(H * (Hq @ (Hk.T @ Hv))), "Hk", "Hv @ H.T @ Hq"),
+    Case("linear network", lambda o, F, W1, W2, Y: o.norm(F @ W1 @ W2 - Y) ** 2, "W1",
+         "2*F.T @ (F @ W1 @ W2 - Y) @ W2.T", r"2 F^{\top} (F W_{1} W_{2} - Y) W_{2}^{\top}"),
+    Case("bilinear pooling", lambda o, F, F2, A: o.sum(A * (F.T @ F2)), "F", "F2 @ A.T", r"F_{2} A^{\top}"),
+    Case("residual network", lambda o, x, A, a: a @ (x + o.tanh(A @ x)), "A",
+         "outer(a * (1 - tanh(A @ x)**2), x)", r"(a \odot (1 - \tanh^{2}(A x))) x^{\top}"),
+    Case("named batch", lambda o, Xb, A3, mu3: o.mean(o.sum(((Xb - mu3) @ A3) * (Xb - mu3), axis=1)), "mu3",
+         "-1/batch*(A3 + A3.T) @ sum(Xb - mu3, axis=0)"),
+    Case("named batch, einsum", lambda o, Xb, A3: o.sum(o.einsum("bi,ij,bj->b", Xb, A3, Xb)), "Xb", "Xb @ (A3 + A3.T)"),
+    Case("solved, matrix", lambda o, A, B, C: o.trace(B.T @ o.solve(A, C)), "A",
+         "-solve(A.T, B) @ solve(A, C).T", r"-(A^{-\top} B) (A^{-1} C)^{\top}"),
+    Case("solved, right-hand sides", lambda o, K, Y: o.sum(o.solve(K, Y) ** 2), "Y",
+         "2*solve(K.T, solve(K, Y))", r"2 (K^{-\top} K^{-1} Y)"),
+    Case("solved, length", lambda o, A, b: o.norm(o.solve(A, b)) ** 2, "A",
+         "-2*outer(solve(A.T, solve(A, b)), solve(A, b))", r"-2 A^{-\top} A^{-1} b (A^{-1} b)^{\top}"),
+    Case("reparametrisation", lambda o, mu, P, z, A: (mu + o.tril(P) @ z) @ A @ (mu + o.tril(P) @ z), "P",
+         "tril(outer((A + A.T) @ (mu + tril(P) @ z), z))"),
+]  # fmt: skip
 SECOND = [
     Case("MC 97 (MN 10.3)", lambda o, x, A: x @ A @ x, "x", "A + A.T", r"A + A^{\top}"),
     Case("least squares", lambda o, F, x, t: o.sum((F @ x - t) ** 2), "x", "2*F.T @ F", r"2 F^{\top} F"),
@@ -124,6 +275,18 @@ SECOND = [
     Case("inverse", lambda o, x, S: x @ o.inv(S) @ x, "x", "inv(S) + inv(S).T", r"S^{-1} + S^{-\top}"),
     Case("Gaussian", lambda o, x, mu, P: (x - mu) @ P @ (x - mu) / 2, "mu", "(P + P.T)/2"),
     Case("logistic regression", lambda o, F, x: o.sum(o.softplus(F @ x)), "x", "(F.T * sigmoid(F @ x) * (1 - sigmoid(F @ x))) @ F"),
+    Case("ridge", lambda o, F, x, y, lam: o.norm(F @ x - y) ** 2 + lam * o.norm(x) ** 2, "x", "2*F.T @ F + 2*lam*eye(n)"),
+    Case("weighted least squares", lambda o, F, x, y, r: o.sum(r * (F @ x - y) ** 2), "x", "2*((F.T * r) @ F)", r"2 (F^{\top} \odot r) F"),
+    Case("exponential", lambda o, x, a: o.exp(a @ x), "x", "exp(a @ x)*outer(a, a)", r"e^{a^{\top} x} a a^{\top}"),
+    Case("bell", lambda o, x: o.exp(-(x @ x) / 2), "x", "exp((-x @ x)/2)*(outer(x, x) - eye(n))"),
+    Case("cubic", lambda o, x, a: (a @ x) ** 3, "x", "6*(a @ x)*outer(a, a)", r"6 a^{\top} x a a^{\top}"),
+    Case("generalised least squares", lambda o, F, x, y, K: (y - F @ x) @ o.inv(K) @ (y - F @ x), "x",
+         "F.T @ (inv(K) + inv(K).T) @ F", r"F^{\top} (K^{-1} + K^{-\top}) F"),
+    Case("kernel ridge", lambda o, K, q, y, lam: o.norm(y - K @ q) ** 2 + lam * (q @ K @ q), "q", "lam*(K + K.T) + 2*K.T @ K"),
+    Case("log of a form", lambda o, x, A: o.log(x @ A @ x), "x",
+         "(A + A.T)/(x @ A @ x) - outer(((A + A.T) @ x)/(x @ A @ x)**2, (A + A.T) @ x)"),
+    Case("regulator", lambda o, x, u, A, U, P, Q, M: u @ M @ u + (A @ x + U @ u) @ P @ (A @ x + U @ u), "u",
+         "M + M.T + U.T @ (P + P.T) @ U"),
 ]  # fmt: skip
 
 
@@ -141,7 +304,7 @@ def values_of(case: Case) -> dict[str, np.ndarray]:
     values = {}
     for name in names_of(case):
         shape = tuple(SIZES[d] for d in SHAPES[name])
-        values[name] = rng.normal(size=shape) / 2 + (1.5 * np.eye(*shape) if SHAPES[name] == ("n", "n") else 0)
+        values[name] = rng.normal(size=shape) / 2 + (1.5 * np.eye(*shape) if len(shape) == 2 and shape[0] == shape[1] else 0)
     return values
 
 
@@ -151,7 +314,8 @@ def difference(y: Expr, values: dict[Expr, np.ndarray], wrt: Expr, direction: np
     return (evaluate(y, ahead) - evaluate(y, behind)) / (2 * step)
 
 
-each_first = pytest.mark.parametrize("case", FIRST, ids=lambda c: f"{c.source}: {c.wrt}")
+each_first = pytest.mark.parametrize("case", [*FIRST, *FURTHER], ids=lambda c: f"{c.source}: {c.wrt}")
+SLOWLY = [pytest.param(case, marks=pytest.mark.slow) for case in FURTHER]
 each_second = pytest.mark.parametrize("case", SECOND, ids=lambda c: c.source)
 
 
@@ -178,7 +342,7 @@ def test_gradient_is_right(case: Case) -> None:
     np.testing.assert_allclose(found, evaluate(sg.grad(y, wrt, simplify=False), values), rtol=1e-9, atol=1e-11)
 
 
-@each_first
+@pytest.mark.parametrize("case", [*FIRST, *SLOWLY], ids=lambda c: f"{c.source}: {c.wrt}")
 def test_gradient_compiles(case: Case) -> None:
     symbols, given = symbols_of(case), values_of(case)
     y, wrt = case.formula(OURS, **symbols), symbols[case.wrt]
@@ -225,6 +389,12 @@ def test_jacobians_in_closed_form(formula: Callable[..., Expr], text: str) -> No
     ("solve(A, eye(3))", "inv(A)"), ("solve(eye(3), b)", "b"), ("solve(A, -b)", "-solve(A, b)"),
     ("solve(A, b) + solve(A, c)", "solve(A, b + c)"), ("det(A.T)", "det(A)"), ("det(inv(A))", "1/det(A)"), ("logdet(inv(A))", "-logdet(A)"),
     ("trace(A.T)", "trace(A)"), ("trace(eye(3))", "3"), ("log(det(A))", "logdet(A)"), ("log(abs(det(A)))", "logdet(A)"),
+    ("inv(A @ B) @ A", "inv(B)"), ("A @ inv(B @ A)", "inv(B)"), ("inv(B @ A).T @ A.T", "inv(B).T"),
+    ("B @ (A @ inv(B @ A))", "eye(3)"), ("B @ inv(A.T @ B @ A) @ A.T", "B @ inv(B @ A)"), ("A @ inv(B)", "A @ inv(B)"),
+    ("diag(b) @ A @ diag(c)", "b[:, None] * A * c"), ("trace(diag(b) @ A)", "trace(b[:, None] * A)"), ("diagonal(outer(b, c))", "b * c"),
+    ("sum(A * inv(A).T)", "3"), ("sum(A * eye(3))", "trace(A)"), ("outer(b, c) @ A", "outer(b, A.T @ c)"),
+    ("A @ B @ b + A @ (B @ b)", "2*(A @ B @ b)"), ("(A @ B - B.T).T", "B.T @ A.T - B"), ("sum(A @ B, axis=0)", "B.T @ sum(A, axis=0)"),
+    ("(outer(b, c) + 2*eye(3)) @ A", "outer(b, A.T @ c) + 2*A"), ("trace(A - outer(b, c))", "trace(A) - b @ c"),
     ("A @ b + A @ c", "A @ (b + c)"), ("A @ b - B @ b", "(A - B) @ b"), ("A @ B + B @ A", "A @ B + B @ A"),
 ])  # fmt: skip
 def test_algebra_of_matrices(text: str, simpler: str) -> None:
@@ -319,14 +489,15 @@ def test_systems_are_solved_where_only_a_vector_meets_the_inverse() -> None:
 # --- against JAX ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [*FIRST, *SECOND], ids=lambda c: c.source)
+@pytest.mark.parametrize("case", [*FIRST, *SECOND, *SLOWLY], ids=lambda c: c.source)
 def test_as_jax_has_it(case: Case) -> None:
     jax = pytest.importorskip("jax")
     jnp = jax.numpy
     theirs = SimpleNamespace(
         inv=jnp.linalg.inv, det=jnp.linalg.det, logdet=lambda a: jnp.linalg.slogdet(a)[1], solve=jnp.linalg.solve, trace=jnp.trace,
         sum=jnp.sum, norm=jnp.linalg.norm, exp=jnp.exp, log=jnp.log, tanh=jnp.tanh, softplus=jax.nn.softplus, outer=jnp.outer,
-        logsumexp=jax.nn.logsumexp, log_softmax=jax.nn.log_softmax, mean=jnp.mean,
+        logsumexp=jax.nn.logsumexp, log_softmax=jax.nn.log_softmax, mean=jnp.mean, diag=jnp.diag, sqrt=jnp.sqrt, var=jnp.var,
+        softmax=jax.nn.softmax, einsum=jnp.einsum, tril=jnp.tril, I=lambda X: jnp.eye(X.shape[0]),
     )  # fmt: skip
     symbols, given = symbols_of(case), values_of(case)
     position = names_of(case).index(case.wrt)
