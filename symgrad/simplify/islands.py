@@ -39,7 +39,7 @@ _TIDIED = 3.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, KNOWN, THEIRS = "gather factors and terms", "identities of functions and polynomials", "algebra by SymPy"  # who found a form
-_REVISION = 15  # of what is decided here: part of the key under which results are remembered
+_REVISION = 16  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -338,10 +338,12 @@ class _Choice:
         for price, _, forms in ranked:
             if price > self.price + _TIDIED:
                 break
-            forms = tuple(self.tidy(list(forms)))
-            if forms not in tidied:
-                tidied[forms] = None
-                self._try(list(forms), by)
+            tidy = tuple(self.tidy(list(forms)))
+            if tidy not in tidied:
+                tidied[tidy] = None
+                self._try(list(tidy), by)
+                if tidy != forms:  # rules may put numbers where they overflow sooner
+                    self._try(list(forms), by)
         if len(self.best) > 1:
             for i in range(len(self.best)):
                 for form in dict.fromkeys(forms[i] for forms in tidied):
