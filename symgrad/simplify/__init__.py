@@ -6,8 +6,10 @@
     collect       constants gathered, like terms added
     present       the user's order put back, the conventional one elsewhere
     monomials     factors and terms of small scalar parts gathered, what is computed anyway used again
-    products      common factors multiplied once, signs where they cost nothing; polynomials: whether there is something to cancel
-    islands       these parts in their cheapest form: by monomials, products, by SymPy
+    products      common factors multiplied once, signs where they cost nothing
+    identities    exponentials, logarithms, quotients of polynomials (polynomials); trigonometry: sines, cosines and their kin
+    in_place      small changes to one product or sum, the rest left as it is
+    islands       these parts in their cheapest form: by all of these, and by SymPy for what they do not know
 
 Never slower, never wrong: see the head of ``rules`` for what sound means here.
 """
