@@ -66,6 +66,16 @@ def test_values_around_the_block(n: int, named: bool, dtype: str) -> None:
         close(got, want, dtype)
 
 
+def test_the_gradient_of_a_determinant_is_nan_where_there_is_no_inverse() -> None:
+    """Documented in ``sg.linalg.det``: it is never a wrong number, and a matrix beside it in a stack is not touched."""
+    A = sg.symbol("A", (2, 3, 3))
+    f = sg.compile(sg.sum(L.det(A)), wrt=A, cache=False)
+    regular = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0], [1.0, 0.0, 1.0]])
+    value, gradient = f.value_and_grad(np.stack([np.zeros((3, 3)), regular]))
+    assert value == pytest.approx(np.linalg.det(regular)) and np.isnan(gradient[0]).all()
+    np.testing.assert_allclose(gradient[1], np.linalg.det(regular) * np.linalg.inv(regular).T)
+
+
 def test_determinants() -> None:
     A = sg.symbol("A", N)
     f = sg.compile([L.det(A), *L.slogdet(A)], cache=False)

@@ -300,6 +300,9 @@ def inv(a: ExprLike) -> Expr:
 def det(a: ExprLike) -> Expr:
     """The determinant. Large matrices overflow: see :func:`logdet`.
 
+    Its gradient is the textbooks' ``det(A)*inv(A).T``, so for a singular matrix it is NaN, as the inverse is: the limit there (the
+    cofactors) takes as many more operations as the matrix has rows.
+
     >>> import symgrad as sg
     >>> A = sg.symbol("A", (3, 3))
     >>> sg.grad(sg.linalg.det(A), A)
