@@ -9,7 +9,8 @@
     labels    each node's formula, in which long parts stand as something shorter
     point     the value and gradient of every node at a point
     explain   the chain rule step by step: ``derivation`` (the steps as data), ``explain_words``, ``explain_latex``, ``explain_html``
-    drawing   the graph: ``graph`` (boxes and arrows, ``boxes``, ``layers``), written by ``dot``, ``mermaid``, ``outline``; ``themes``, ``unicode``
+    drawing   the graph: ``graph`` (boxes and arrows, ``boxes``, ``layers``), written by ``dot``, ``mermaid``, ``outline``;
+              ``themes``, ``unicode``
     plotting  curves, and planes (``plane``): values by ``mapped``, points by ``sampling``, shown by ``picture``
 
 ``explain``, ``drawing`` and ``plotting`` are imported when they are first used: a program that trains needs none of them.
