@@ -100,6 +100,9 @@ PRINTED = {  # a formula, what it is differentiated by, how sg.grad prints
     "0.25*x**2 + x/3": ("x", "0.5*x + 1/3"),
     "maximum(0, x)": ("x", "where(x < 0, 0, where(x == 0, 0.5, 1))"),
     "x*f*x": ("f", "x**2"),
+    "1/(1/f - 1/d) + 1/f": ("f", "(1/(1/f - 1/d)**2 - 1)/f**2"),
+    "(x/b + x**2/c)/a": ("x", "2*x/(c*a) + 1/(b*a)"),
+    "x**-1": ("x", "-1/x**2"),
     "(x > 0)*x": ("x", "where(x > 0, 1, 0)"),
 }
 

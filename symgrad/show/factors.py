@@ -152,6 +152,14 @@ class Factors:
                 self.number /= radicand
                 self.powers[f] = Fraction(1)
 
+    def multiply(self, other: Factors, without: Expr) -> None:
+        """Takes in what another product has beside one of its factors."""
+        self.sign, self.number, self.is_decimal = self.sign * other.sign, self.number * other.number, self.is_decimal or other.is_decimal
+        for factor, power in other.powers.items():
+            if factor is not without:
+                self._count(factor, power)
+        self.powers = {f: k for f, k in self.powers.items() if k}
+
     def written(self, rank: Callable[[Expr], tuple[object, ...]], shape: tuple[object, ...]) -> tuple[Expr, Expr]:
         """The product in writing, and the same without its sign. ``rank``: what comes first; tensors stay in their order."""
         scalars = sorted((f for f in self.powers if not f.shape), key=rank)

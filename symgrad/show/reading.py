@@ -16,6 +16,7 @@ from symgrad.show.constants import known
 from symgrad.show.factors import OPEN, Factors, joined
 from symgrad.show.large import is_large
 from symgrad.show.layout import Layout, Script, contraction, seen
+from symgrad.show.matrix_forms import matrix_form
 from symgrad.simplify.present import rank
 from symgrad.simplify.rewriting import number, with_args
 
@@ -24,6 +25,7 @@ __all__ = ["as_read", "plainly", "readable", "settled"]
 _SUM = frozenset({"add", "sub"})
 _FACTORS = 16
 _MANY = 32  # terms
+_FEW_TERMS = 3
 _MIRRORED = {"less": "greater", "greater": "less", "less_equal": "greater_equal", "greater_equal": "less_equal",
              "equal": "equal", "not_equal": "not_equal"}  # fmt: skip
 
@@ -124,7 +126,9 @@ class _Reading:
         name = new.op.name
         if name == "ratio":  # 0 where the divisor is
             new, name = joined("div", *new.args), "div"
-        if name in OPEN:
+        if (matrix := matrix_form(new, lambda e: self._derived(e, e))) is not None:
+            return matrix
+        if name in OPEN or (name == "pow" and (number(new.args[1]) or 0) < 0):
             return self._product(node, new)
         if name in _SUM:
             components = _components(new)
@@ -143,7 +147,26 @@ class _Reading:
         factors = Factors(new, lambda e: e is new or e not in self._kept, self._decimals)
         if any(number(f) == 0 for f in factors.powers):
             return new
-        return _fitting(_scaled(factors.written(self._rank, node.shape)[0]), node)
+        spread = None if node.shape else self._spread(factors)
+        return _fitting(_scaled(factors.written(self._rank, node.shape)[0]) if spread is None else spread, node)
+
+    def _spread(self, product: Factors) -> Expr | None:
+        """``(a/b - c/d)/e`` as ``a/(b*e) - c/(d*e)``: no fractions inside of a fraction that nobody wrote."""
+        above = [f for f, k in product.powers.items() if k > 0]
+        total = above[0] if len(above) == 1 and product.powers[above[0]] == 1 else None
+        if total is None or total.op.name not in _SUM or total in self.own or total in self._kept or len(product.powers) == 1:
+            return None
+        terms = self._terms(total)
+        if len(terms) > _FEW_TERMS:
+            return None
+        found: list[tuple[int, Expr]] = []
+        for sign, term in terms:
+            factors = Factors(term, lambda e: e not in self._kept, self._decimals)
+            if all(k > 0 for k in factors.powers.values()):
+                return None
+            factors.multiply(product, total)
+            found.append((sign * factors.sign, factors.written(self._rank, ())[1]))
+        return _total(self._added(found))
 
     def _rank(self, e: Expr) -> tuple[int, int, str]:
         """Numbers, names in the user's order, functions in the order of what they are made of, sums."""
@@ -169,14 +192,7 @@ class _Reading:
             if Fraction(repr(value)) == total:
                 rest = [t for k, t in enumerate(terms) if k not in numbers]
                 terms = [*rest, *([(-1 if value < 0 else 1, constant(abs(value)))] if value or not rest else [])]
-        if not terms:
-            return constant(0)
-        positive = next((k for k, (sign, _) in enumerate(terms) if sign > 0), 0)
-        (sign, first), others = terms[positive], [t for k, t in enumerate(terms) if k != positive]
-        total_ = do("neg", first) if sign < 0 else first
-        for sign, term in others:
-            total_ = joined("sub" if sign < 0 else "add", total_, term)
-        return total_
+        return _total(terms)
 
     def _added(self, terms: list[tuple[int, Expr]]) -> list[tuple[int, Expr]]:
         """Like terms as one: ``r - s - r`` is ``-s``."""
@@ -284,6 +300,18 @@ def _is_small(e: Expr) -> bool:
     if e.op.name == "neg" or (e.op.name == "div" and number(e.args[0]) == 1):
         return True
     return e.op.name in OPEN and all(not (a.args[0] if a.op.name == "neg" else a).args for a in e.args)
+
+
+def _total(terms: Sequence[tuple[int, Expr]]) -> Expr:
+    """The sum of terms with signs, a positive one in front."""
+    if not terms:
+        return constant(0)
+    positive = next((k for k, (sign, _) in enumerate(terms) if sign > 0), 0)
+    (sign, first), others = terms[positive], [t for k, t in enumerate(terms) if k != positive]
+    total = do("neg", first) if sign < 0 else first
+    for sign, term in others:
+        total = joined("sub" if sign < 0 else "add", total, term)
+    return total
 
 
 def _as_number(root: Expr, new: Expr) -> Expr:
