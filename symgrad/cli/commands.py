@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
+
+from symgrad.cli.options import absent, number_of, point_of, range_of, shapes_of, targets_of, values_of
+from symgrad.cli.output import FORMS, WRITERS, ending, page, print_explanation, print_formulas, print_outline, print_program, save, written
 
 __all__ = ["cli", "main"]
 
@@ -51,107 +53,6 @@ def cli() -> None:
     """
 
 
-def _shapes(given: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """``x=n,2`` as ``{"x": ("n", 2)}``."""
-    shapes: dict[str, tuple[Any, ...]] = {}
-    for text in given:
-        name, equals, entries = text.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(f"--shape {text!r}: write NAME=SIZES, as in x=n,2")
-        sizes = [e.strip() for e in entries.strip().strip("()").split(",") if e.strip()]
-        shapes[name.strip()] = tuple(int(e) if e.isdecimal() else e for e in sizes)
-    return shapes
-
-
-def _wrt(expr: Any, names: str | None) -> list[Any]:
-    """The symbols named in ``--wrt a,b``; all real ones without it."""
-    known = {s.name: s for s in expr.free_symbols}
-    listed = ", ".join(known) or "none"
-    if names is None:
-        targets = [s for s in known.values() if s.kind == "real"]
-        if not targets:
-            raise ValueError("the expression has no symbol to differentiate by")
-        return targets
-    wanted = list(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
-    if not wanted:
-        raise ValueError(f"--wrt {names!r}: write names, separated by commas; the symbols are {listed}")
-    unknown = [n for n in wanted if n not in known]
-    if unknown:
-        near = "".join(f" (did you mean {n}?)" for n in get_close_matches(unknown[0], known, n=1))
-        raise ValueError(f"--wrt {names}: {_absent(unknown)}{near}; its symbols are {listed}")
-    return [known[n] for n in wanted]
-
-
-def _absent(names: Sequence[str]) -> str:
-    return f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not occur in the expression"
-
-
-def _values(option: str, given: str | None) -> dict[str, Any]:
-    """``x=2,w=-pi/2,v=[1,2]`` as numbers and arrays by name."""
-    found: dict[str, Any] = {}
-    for text in _parts(given or ""):
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not (name and equals and value):
-            if given is None:
-                continue
-            raise ValueError(f"{option} {given}: write NAME=VALUE, separated by commas, as in x=2,w=-3 or v=[1,2]")
-        if name in found:
-            raise ValueError(f"{option} {given}: {name} is given twice")
-        found[name] = _array(option, value) if value.startswith("[") else _number(option, value)
-    return found
-
-
-def _point(expr: Any, given: str | None) -> dict[str, Any]:
-    """The values of ``--at`` for all symbols of an expression, none where it is not given."""
-    values = _values("--at", given)
-    known = [s.name for s in expr.free_symbols]
-    unknown, missing = [n for n in values if n not in known], [n for n in known if n not in values]
-    if unknown:
-        raise ValueError(f"--at {given}: {_absent(unknown)}; its symbols are {', '.join(known) or 'none'}")
-    if missing and given is not None:
-        raise ValueError(f"--at {given}: no value for {', '.join(missing)}")
-    return values
-
-
-def _parts(text: str) -> list[str]:
-    """What stands between commas that are in no brackets."""
-    parts, depth = [""], 0
-    for c in text:
-        depth += (c == "[") - (c == "]")
-        if c == "," and depth <= 0:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return parts
-
-
-def _array(option: str, text: str) -> Any:
-    """``[[1,2],[3,4]]`` as nested lists of numbers."""
-    if not text.endswith("]") or text.count("[") != text.count("]"):
-        raise ValueError(f"{option}: {text} is no array: write [1,2] or [[1,2],[3,4]]")
-    parts = [part.strip() for part in _parts(text[1:-1])]
-    items = [_array(option, part) if part.startswith("[") else _number(option, part) for part in parts if part or len(parts) > 1]
-    if len({_size(item) for item in items}) > 1:
-        raise ValueError(f"{option}: {text} is no array: its rows have different lengths")
-    return items
-
-
-def _size(item: Any) -> int:
-    return len(item) if isinstance(item, list) else -1
-
-
-def _number(option: str, text: str) -> float:
-    """A number, or a formula of numbers: ``-pi/2``."""
-    import symgrad as sg
-
-    if text.strip().lstrip("+-") in ("inf", "nan"):
-        return float(text)
-    number = sg.parse(text) if text.strip() else None
-    if number is None or number.op.name != "constant" or number.shape:
-        raise ValueError(f"{option}: {text.strip() or 'nothing'} is not a number")
-    return float(number)
-
-
 _SHAPE = click.option("--shape", "shapes", multiple=True, metavar="NAME=SIZES", help="A symbol's shape, as in x=n,2 (repeatable).")
 _DTYPE = click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
 
@@ -176,16 +77,16 @@ def grad(expression: str, wrt: str | None, latex: bool, steps: bool, at: str | N
     from symgrad.show import Formulas
     from symgrad.simplify import simplify
 
-    expr = sg.parse(expression, shapes=_shapes(shapes))
-    targets = _wrt(expr, wrt)
-    values = _point(expr, at)
+    expr = sg.parse(expression, shapes=shapes_of(shapes))
+    targets = targets_of(expr, wrt)
+    values = point_of(expr, at)
     if steps:
-        _print_explanation(sg.explain(expr, targets, values), "latex" if latex else "text")
+        print_explanation(sg.explain(expr, targets, values), "latex" if latex else "text")
         return
     derivatives = Formulas(dict(zip([t.name for t in targets], simplify(sg.grad(expr, targets)), strict=True)), of="f", written=[expr])
     point = sg.at(expr, values) if at is not None else None
     if not latex:
-        _print(derivatives)
+        print_formulas(derivatives)
     elif len(targets) == 1:
         click.echo(f"\\frac{{\\partial f}}{{\\partial {targets[0].latex()}}} = {derivatives[targets[0].name].latex()}")
     else:
@@ -193,16 +94,7 @@ def grad(expression: str, wrt: str | None, latex: bool, steps: bool, at: str | N
     if point is not None:
         for target in targets:
             head = f"df/d{target.name} = "
-            click.echo(f"{head}{_written(point.grad(target), len(head))} at {at}")
-
-
-def _written(value: Any, indent: int) -> str:
-    """A number with all its digits, an array with six, below each other behind the sign."""
-    if isinstance(value, float):
-        return f"{value:.15g}"
-    import numpy as np
-
-    return np.array2string(value, separator=", ", precision=6, prefix=" " * indent)
+            click.echo(f"{head}{written(point.grad(target), len(head))} at {at}")
 
 
 @cli.command(cls=_OnFormula)
@@ -224,54 +116,15 @@ def explain(expression: str, wrt: str | None, at: str | None, form: str | None, 
     """
     import symgrad as sg
 
-    if output is not None and form is None and _ending(output) not in _FORMS:
-        raise ValueError(f"cannot write {output!r}: a name ends in {', '.join(_FORMS)}, or --to says which form")
-    expr = sg.parse(expression, shapes=_shapes(shapes))
-    explanation = sg.explain(expr, _wrt(expr, wrt), _point(expr, at))
-    form = form or (_FORMS[_ending(output)] if output is not None else "text")
+    if output is not None and form is None and ending(output) not in FORMS:
+        raise ValueError(f"cannot write {output!r}: a name ends in {', '.join(FORMS)}, or --to says which form")
+    expr = sg.parse(expression, shapes=shapes_of(shapes))
+    explanation = sg.explain(expr, targets_of(expr, wrt), point_of(expr, at))
+    form = form or (FORMS[ending(output)] if output is not None else "text")
     if output is None:
-        _print_explanation(explanation, form)
+        print_explanation(explanation, form)
     else:
-        _save(output, _WRITERS[form](explanation) if _ending(output) != ".html" else _page(explanation))
-
-
-_FORMS = {".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html"}
-_WRITERS: dict[str, Callable[[Any], str]] = {
-    "text": lambda e: e.text(), "markdown": lambda e: e.markdown(), "latex": lambda e: e.latex(), "html": lambda e: e._repr_html_(),
-}  # fmt: skip
-
-
-def _ending(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
-
-
-def _page(explanation: Any) -> str:
-    """The explanation as a page of its own, on light or dark ground as the reader has it."""
-    head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
-    style = "<style>:root{color-scheme:light dark}body{max-width:60em;margin:2em auto;padding:0 1em}</style>\n"
-    return f"{head}<title>Derivation</title>\n{style}{explanation._repr_html_()}\n</html>"
-
-
-def _save(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text.rstrip("\n") + "\n")
-
-
-def _print_explanation(explanation: Any, form: str) -> None:
-    if form == "text":
-        _print(explanation)
-    else:
-        click.echo(_WRITERS[form](explanation))
-
-
-def _print(shown: Any) -> None:
-    """In colours and at the terminal's width; plain, one line a formula, where standard output is no terminal."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        Console(highlight=False, soft_wrap=True).print(shown)
-    else:
-        click.echo(shown.text())
+        save(output, WRITERS[form](explanation) if ending(output) != ".html" else page(explanation))
 
 
 _DARK = click.option("--dark", is_flag=True, help="On dark ground.")
@@ -298,29 +151,16 @@ def draw(
     """
     import symgrad as sg
 
-    expr = sg.parse(expression, shapes=_shapes(shapes))
-    point = expr if at is None else sg.at(expr, _point(expr, at))
-    targets = None if wrt is None else _wrt(expr, None if wrt == "all" and "all" not in {s.name for s in expr.free_symbols} else wrt)
+    expr = sg.parse(expression, shapes=shapes_of(shapes))
+    point = expr if at is None else sg.at(expr, point_of(expr, at))
+    targets = None if wrt is None else targets_of(expr, None if wrt == "all" and "all" not in {s.name for s in expr.free_symbols} else wrt)
     drawing = sg.draw(point, wrt=targets, simplify=not raw, direction=direction, theme="dark" if dark else None)
     if output is not None:
         drawing.save(output)
     elif sys.stdout.isatty():
-        _print_outline(drawing)
+        print_outline(drawing)
     else:
         click.echo(str(drawing))
-
-
-def _print_outline(drawing: Any) -> None:
-    """In colours, lines cut at the terminal's width: their branches would not survive being wrapped."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    shown = Text(drawing.outline(console.width))
-    for pattern, style in ((r"[│├└─]+", "dim"), (r"\b(data|grad|read by)\b", "dim"), (r"(?m)\([^()\n]*,[^()\n]*\)(?=$|  )", "cyan"),
-                           (r"\bd[^ ()]+/d[^ ]+ =", "bold yellow")):
-        shown.highlight_regex(pattern, style)
-    console.print(shown, no_wrap=True, overflow="ellipsis")
 
 
 @cli.command(cls=_OnFormula)
@@ -348,32 +188,21 @@ def plot(
     """
     import symgrad as sg
 
-    sizes = _shapes(shapes)
+    sizes = shapes_of(shapes)
     exprs = [sg.parse(text, shapes=sizes) for text in expressions]
-    values = _values("--at", at)
+    values = values_of("--at", at)
     known = [s.name for s in dict.fromkeys(s for e in exprs for s in e.free_symbols)]
     free = [name for name in known if name not in values]
-    variables = [_range(text, free) for text in ranges]
-    absent = [name for name in values if name not in known]
-    if absent:
-        raise ValueError(f"--at {at}: {_absent(absent)}; its symbols are {', '.join(known) or 'none'}")
+    variables = [range_of(text, free) for text in ranges]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueError(f"--at {at}: {absent(unknown)}; its symbols are {', '.join(known) or 'none'}")
     missing = [name for name in free if name not in dict(variables)]
     if missing and (variables or len(free) > 2):
         raise ValueError(f"no value for {', '.join(missing)}: --at {missing[0]}=1, or a range, as in --range {missing[0]}=-5,5")
-    places = None if tangent is None else [_number("--tangent", text) for text in tangent.split(",")]
+    places = None if tangent is None else [number_of("--tangent", text) for text in tangent.split(",")]
     theme = "dark" if dark else None
     sg.plot(exprs, *variables, derivative=derivatives, tangent_at=places, values=values, title=title, theme=theme).save(output)
-
-
-def _range(given: str, free: Sequence[str]) -> tuple[str, tuple[float, float]]:
-    """``x=-5,5``, or ``-5,5`` for the only variable."""
-    name, equals, ends = given.rpartition("=")
-    numbers = ends.split(",")
-    if len(numbers) != 2 or (equals and not name.strip()):
-        raise ValueError(f"--range {given}: write NAME=FROM,TO, as in x=-5,5")
-    if not equals and len(free) != 1:
-        raise ValueError(f"--range {given}: of which variable? Write NAME=FROM,TO; the symbols are {', '.join(free) or 'none'}")
-    return name.strip() or free[0], (_number("--range", numbers[0]), _number("--range", numbers[1]))
 
 
 @cli.command(cls=_OnFormula)
@@ -398,24 +227,15 @@ def source(
     """
     import symgrad as sg
 
-    expr = sg.parse(expression, shapes=_shapes(shapes))
-    function = sg.compile(expr, wrt=_wrt(expr, wrt), dtype=dtype)
+    expr = sg.parse(expression, shapes=shapes_of(shapes))
+    function = sg.compile(expr, wrt=targets_of(expr, wrt), dtype=dtype)
     program = function.source(language, annotate=annotate)
     if output is not None:
-        _save(output, program)
+        save(output, program)
     elif sys.stdout.isatty():
-        _print_program(program, language)
+        print_program(program, language)
     else:
         click.echo(program)
-
-
-def _print_program(program: str, language: str) -> None:
-    """In colours, lines as long as they are: a terminal breaks what does not fit, and copies it whole."""
-    from rich.console import Console
-    from rich.syntax import Syntax
-
-    written = Syntax(program, language, theme="ansi_dark", background_color="default").highlight(program)
-    Console(highlight=False, soft_wrap=True).print(written, end="")
 
 
 @cli.command()
