@@ -378,6 +378,11 @@ def test_hessian_is_right(case: Case) -> None:
     (lambda A, x: A @ x, "A"),
     (lambda A, x: sg.linalg.solve(A, x), "inv(A)"),
     (lambda A, x: x * (x @ x), "2*outer(x, x) + (x @ x)*eye(n)"),
+    (lambda A, x: sg.tanh(x), "diag(1 - tanh(x)**2)"),
+    (lambda A, x: x / sg.norm(x), "eye(n)/norm(x) - outer(x, x)/norm(x)**3"),
+    (lambda A, x: x * (A @ x), "A * x[:, None] + diag(A @ x)"),
+    (lambda A, x: A @ (A @ x), "A @ A"),
+    (lambda A, x: (x @ A @ x) * sg.symbol("b", "n"), "outer(b, (A + A.T) @ x)"),
 ])  # fmt: skip
 def test_jacobians_in_closed_form(formula: Callable[..., Expr], text: str) -> None:
     assert str(sg.jacobian(formula(sg.symbol("A", ("n", "n")), x := sg.symbol("x", "n")), x)) == text

@@ -89,7 +89,7 @@ def test_a_jacobian_of_a_vector_has_no_third_axis(name: str) -> None:
 def test_formulas_without_identity_matrices() -> None:
     assert str(sg.jacobian(sg.tanh(M @ y), y)) == "M * (1 - tanh(M @ y)**2)[:, None]"
     assert str(sg.jacobian(M @ y, y)) == "M" and str(sg.jacobian(y @ M, y)) == "M.T"
-    assert str(sg.jacobian(sg.sin(y), y)) == "eye(7) * cos(y)"
+    assert str(sg.jacobian(sg.sin(y), y)) == "diag(cos(y))"
     cubic = sg.symbol("K", (n, n, n))
     assert largest(sg.jacobian(sg.einsum("ij,j->i", sg.einsum("ijk,k->ij", cubic, y), y), y) - cubic.sum(axis=2)) == n**3
 
