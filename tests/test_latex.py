@@ -220,3 +220,12 @@ def test_accents(name: str, expected: str) -> None:
 
 def test_sizes_of_several_letters_are_upright() -> None:
     assert sg.symbol("v", "batch").mean().latex() == r"\frac{1}{\mathrm{batch}} \sum_{i} v_{i}"
+
+
+def test_exponents_may_be_long() -> None:
+    x = sg.symbol("x")
+    total = x
+    for k in range(2, 3000):
+        total = total + x / k
+    assert r"\exp(" in sg.exp(total).latex()
+    assert "x^{" in (x**total).latex()

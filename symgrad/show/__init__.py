@@ -2,7 +2,9 @@
 
     layout    what every notation shares: strengths, parentheses, let-bound parts, one iterative writer
     text      as a person would type it, in the grammar of ``sg.parse``
-    latex     as it stands in a paper: ``latex_nodes``, ``latex_products``, ``latex_words``, ``latex_index``, ``constants``
+    reading   what was derived as people write it: products as one fraction (``factors``), of matrices (``chains``)
+    latex     as it stands in a paper: ``latex_nodes``, ``latex_products``, ``latex_exponents``, ``latex_words``, ``latex_index``,
+              ``constants``
     large     what is too long to read, and ``wrap``, lines of a terminal's width
     names     what let-bound parts are called
     formulas  several by name, one a line

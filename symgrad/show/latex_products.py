@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from symgrad.expr import OPS, Expr, constant, intern_node
+from symgrad.show.latex_exponents import is_tall, slashed
 from symgrad.show.latex_index import ALL, summed
 from symgrad.show.latex_words import exponent_latex, latex_name, latex_number
 from symgrad.show.layout import (
@@ -237,53 +238,9 @@ def power(e: Expr) -> Layout:
 def exponential(e: Expr) -> Layout:
     """``e^{x}``, and ``\\exp(…)`` of what is too tall to be raised."""
     x = seen(e.args[0])
-    if _is_tall(x):
+    if is_tall(x):
         return call(r"\exp", x)
     return POWER, ["e^{", *slashed(x), "}"]
-
-
-def slashed(exponent: Expr) -> list[Piece]:
-    """An exponent, in which simple fractions have a slash: ``1/n - 1``."""
-    e = seen(exponent)
-    plain: list[Piece]
-    top = seen(e.args[0]) if e.op.name == "div" else e
-    if e.op.name == "div" and _is_letter(top.args[0] if top.op.name == "neg" else top) and _is_letter(seen(e.args[1])):
-        plain = [(top, ANY), "/", (e.args[1], ANY)]
-    elif e.op.name in ("add", "sub") and not e.shape and any(seen(a).op.name == "div" for a in e.args) and not leads_negative(e.args[1]):
-        plain = [*slashed(e.args[0]), " + " if e.op.name == "add" else " - ", *slashed(e.args[1])]
-        if seen(e.args[1]).op.name in ("add", "sub"):
-            return [(e, ANY)]
-    elif e.op.name == "neg" and seen(e.args[0]).op.name == "div":
-        plain = ["-", *slashed(e.args[0])]
-    else:
-        return [(e, ANY)]
-    return [Alternative(e, [(e, ANY)], plain)]
-
-
-def _is_letter(e: Expr) -> bool:
-    if e.op.name == "pow" and is_scalar_constant(e.args[1]):
-        e = seen(e.args[0])
-    return e.op.name in ("symbol", "size") or (is_scalar_constant(e) and latex_number(e.params["value"]).isdigit())
-
-
-def _is_tall(x: Expr) -> bool:
-    """Whether there is a fraction inside of something else than a plain fraction."""
-    while x.op.name == "neg":
-        x = seen(x.args[0])
-    deep = [(seen(a), x.op.name == "div" and all(map(_is_letter, map(seen, x.args)))) for a in x.args]
-    if x.op.name in ("add", "sub"):
-        return any(_is_tall(seen(a)) for a in x.args)
-    for _ in range(_NODES):
-        if not deep:
-            return False
-        e, simple = deep.pop()
-        if e.op.name == "div" and not simple:
-            return True
-        deep += [(seen(a), simple) for a in e.args]
-    return True
-
-
-_NODES = 40
 
 
 def raised(base: Expr) -> list[Piece]:

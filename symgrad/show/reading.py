@@ -12,10 +12,11 @@ from fractions import Fraction
 from symgrad.differentiate import whole
 from symgrad.expr import CONSTANT, OPS, Expr, constant, intern_node, rewrite, topological, users_nodes
 from symgrad.ops.movement import do
+from symgrad.show.chains import chained, scaled
 from symgrad.show.constants import known
 from symgrad.show.factors import OPEN, Factors, joined
 from symgrad.show.large import is_large
-from symgrad.show.layout import Layout, Script, contraction, seen
+from symgrad.show.layout import Layout, Script, seen
 from symgrad.show.matrix_forms import matrix_form
 from symgrad.simplify.present import rank
 from symgrad.simplify.rewriting import number, with_args
@@ -136,7 +137,7 @@ class _Reading:
         if name == "where":
             return self._choice(new)
         if name == "contract":
-            return self._chain(new)
+            return chained(new, self._kept)
         if name == "logical_or" and new.args[1].op.name == "isnan":  # a comparison that NaN passes on
             return new.args[0]
         if name in _MIRRORED and number(new.args[0]) is not None and number(new.args[1]) is None:
@@ -148,7 +149,7 @@ class _Reading:
         if any(number(f) == 0 for f in factors.powers):
             return new
         spread = None if node.shape else self._spread(factors)
-        return _fitting(_scaled(factors.written(self._rank, node.shape)[0]) if spread is None else spread, node)
+        return _fitting(scaled(factors.written(self._rank, node.shape)[0]) if spread is None else spread, node)
 
     def _spread(self, product: Factors) -> Expr | None:
         """``(a/b - c/d)/e`` as ``a/(b*e) - c/(d*e)``: no fractions inside of a fraction that nobody wrote."""
@@ -230,23 +231,6 @@ class _Reading:
             else:
                 found.append((sign * own_sign, positive))
         return found
-
-    def _chain(self, e: Expr) -> Expr:
-        """``A @ (B @ C)`` of matrices as ``A @ B @ C``."""
-        chain: list[Expr] = []
-        stack = [e]
-        while stack:
-            part = stack.pop()
-            if _is_matrix_product(part) and part.ndim == 2 and (part is e or part not in self._kept):
-                stack += [_turned(x) if turned else x for x, turned in reversed(contraction(part).operands)]
-            else:
-                chain.append(part)
-        if len(chain) < 3:
-            return e
-        first, *others = chain
-        for factor in others:
-            first = do("contract", first, factor, spec="ij,jk->ik")
-        return first
 
     def _choice(self, e: Expr) -> Expr:
         """Without a guard against what happens at single points; with whole numbers."""
@@ -384,36 +368,6 @@ def _unsigned(e: Expr) -> tuple[int, Expr]:
         one = node.op.name == "mul" and number(front) == 1
         front = node.args[1] if one else joined(node.op.name, front, node.args[1])
     return -1, front
-
-
-def _scaled(product: Expr) -> Expr:
-    """``2*A.T @ b`` for a number times a product of matrices: no brackets needed."""
-    if product.op.name != "mul" or product.args[0].shape or not _is_matrix_product(product.args[1]):
-        return product
-    spine: list[tuple[Expr, Expr]] = []
-    first = product.args[1]
-    while _is_matrix_product(first) and len(spine) < _FACTORS:
-        (a, turned), (b, b_turned) = contraction(first).operands
-        spine.append((first, _turned(b) if b_turned else b))
-        first = _turned(a) if turned else a
-    if first.op.name in OPEN:
-        return product
-    first = do("mul", product.args[0], first)
-    for node, b in reversed(spine):
-        first = do("contract", first, b, spec="ij,j->i" if node.ndim == 1 else "ij,jk->ik")
-    return first
-
-
-def _is_matrix_product(e: Expr) -> bool:
-    """``A @ b`` or ``A @ B`` with a matrix in front."""
-    if e.op.name != "contract" or contraction(e).style != "matmul":
-        return False
-    (a, _), (b, _) = contraction(e).operands
-    return a.ndim == 2 and b.ndim <= 2
-
-
-def _turned(e: Expr) -> Expr:
-    return do("transpose", e, axes=(-1, -2))
 
 
 def plainly(roots: Sequence[Expr]) -> list[Expr]:
