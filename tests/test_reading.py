@@ -206,3 +206,11 @@ def test_a_gradient_by_components_is_a_vector() -> None:
     given = np.array([0.3, 0.5, 0.7, 1.1])
     back = sg.parse(str(gradient), shapes={"q": 4})
     np.testing.assert_allclose(evaluate(back, {next(iter(back.free_symbols)): given}), evaluate(gradient, {q: given}))
+
+
+def test_powers_of_products_of_powers_may_be_deep() -> None:
+    x, z = sg.symbols("x z")
+    y = x
+    for _ in range(1500):
+        y = (y * z) ** 2
+    assert len(str(sg.grad(y, x))) > 1000

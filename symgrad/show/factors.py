@@ -22,6 +22,7 @@ _EXACT = 2**53
 _DIGITS = 10  # of a decimal number that people write
 _HALVES = 16  # 0.5, 0.375: numbers that come from fractions
 _ROUNDS = 8
+_LARGEST = 500  # power, and bits of a number, that factors are put together to
 
 
 class Factors:
@@ -30,14 +31,14 @@ class Factors:
     ``is_open``: whether a node is part of the product if it is one itself; ``decimals``: whether the user writes 0.5 for 1/2.
     """
 
-    def __init__(self, e: Expr, is_open: Callable[[Expr], bool], decimals: bool) -> None:
+    def __init__(self, e: Expr, is_open: Callable[[Expr], bool], decimals: bool, depth: int = 3) -> None:
         self.sign, self.number, self.is_decimal = 1, Fraction(1), False
         self.powers: dict[Expr, Fraction] = {}
         self._raised: dict[Expr, list[tuple[Expr, int]]] = {}  # base → powers of it with other exponents, how often
         self._is_open, self._decimals = is_open, decimals
         self._take(e, Fraction(1))
-        for _ in range(_ROUNDS):
-            if not self._open_powers():
+        for _ in range(_ROUNDS if depth else 0):
+            if not self._open_powers(depth):
                 break
         for base, raised in self._raised.items():
             self._add_exponents(base, raised)
@@ -57,7 +58,7 @@ class Factors:
                 stack += [(a, -k if name == "div" and i else k) for i, a in reversed(list(enumerate(e.args)))]
             elif name == "sqrt" and k.denominator == 1 and self._is_open(e):
                 stack.append((e.args[0], k / 2))
-            elif (exponent := _exponent(e)) is not None and k.denominator == 1 and self._is_open(e):
+            elif (exponent := _exponent(e)) is not None and k.denominator == 1 and abs(k * exponent) < _LARGEST and self._is_open(e):
                 stack.append((e.args[0], k * exponent))
             elif name == "pow" and k.denominator == 1 and not e.shape and self._is_open(e):
                 self._raised.setdefault(_seen(e.args[0]), []).append((e, int(k)))
@@ -69,8 +70,10 @@ class Factors:
 
     def _take_number(self, e: Expr, power: int) -> bool:
         value = number(e) if e.op is CONSTANT and not e.shape else None
-        if value is None or value == 0 or not math.isfinite(value):
+        if value is None or value == 0 or not math.isfinite(value) or abs(power) > _LARGEST:
             return False
+        if _bits(self.number) + abs(power) * _bits(Fraction(value)) > _LARGEST:
+            return False  # a number that nobody reads
         sign, value = (-1 if value < 0 else 1), abs(value)
         other = known(value) if isinstance(value, float) else None
         if other is not None:
@@ -89,7 +92,7 @@ class Factors:
         self.sign *= sign ** abs(power)
         return True
 
-    def _open_powers(self) -> bool:
+    def _open_powers(self, depth: int) -> bool:
         """Takes products apart that stand once, or in a power beside factors of theirs."""
         for base, k in list(self.powers.items()):
             if base.op.name == "hypot" and k and not k % 2 and self._is_open(base):
@@ -98,8 +101,9 @@ class Factors:
                 return True
             if base.op.name not in OPEN or k.denominator != 1 or not k or not self._is_open(base):
                 continue
-            inner = Factors(base, self._is_open, self._decimals)
-            if abs(k) == 1 or any(f in self.powers for f in inner.powers):
+            inner = Factors(base, self._is_open, self._decimals, depth - 1)
+            fits = _bits(self.number) + abs(k) * _bits(inner.number) <= _LARGEST
+            if fits and (abs(k) == 1 or any(f in self.powers for f in inner.powers)):
                 del self.powers[base]
                 self.sign *= inner.sign ** abs(int(k))
                 self.number *= inner.number ** int(k)
@@ -205,6 +209,10 @@ class Factors:
         if f.op is CONSTANT:
             return intern_node(OPS["pow"], (f, exponent), {}, f.shape, "real")
         return do("pow", f, exponent)
+
+
+def _bits(number: Fraction) -> int:
+    return max(number.numerator.bit_length(), number.denominator.bit_length()) if number != 1 else 0
 
 
 def _seen(e: Expr) -> Expr:
