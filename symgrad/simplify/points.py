@@ -1,8 +1,10 @@
-"""POINTS: where forms of a formula are compared: moderate values, values that nearly agree, and extremes, alone and mixed."""
+"""POINTS: where forms of a formula are compared: moderate values, values that nearly agree, and extremes, alone and mixed.
+
+No infinite ones: what becomes of ``x - x`` and ``x/x`` there may be dropped as algebra does.
+"""
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any
 
@@ -15,12 +17,8 @@ Array = np.ndarray[Any, Any]
 RANGES = ("real", "nonnegative", "positive", "unit", "probability")  # of a leaf: any, [0, inf), (0, inf), [-1, 1], [0, 1]
 _MODERATE, _NEARBY, _SPREAD, _ANY, _MIXED = 96, 96, 96, 48, 384  # how many points of a kind
 _EXTREMES = {
-    "float64": (
-        0.0, -0.0, 1e-8, -1e-8, 1.0, -1.0, 1e3, -1e3, 40.0, -40.0, 1e150, -1e150, 1e-160, 1e300, -1e300, 1e-300, math.inf, -math.inf,
-    ),
-    "float32": (
-        0.0, -0.0, 1e-4, -1e-4, 1.0, -1.0, 1e2, -1e2, 15.0, -15.0, 1e18, -1e18, 1e-20, 1e36, -1e36, 1e-36, math.inf, -math.inf,
-    ),
+    "float64": (0.0, -0.0, 1e-8, -1e-8, 1.0, -1.0, 1e3, -1e3, 40.0, -40.0, 1e150, -1e150, 1e-160, 1e300, -1e300, 1e-300),
+    "float32": (0.0, -0.0, 1e-4, -1e-4, 1.0, -1.0, 1e2, -1e2, 15.0, -15.0, 1e18, -1e18, 1e-20, 1e36, -1e36, 1e-36),
 }  # fmt: skip
 _APART = {  # what leaves that nearly agree differ by, relatively: many units in the last place, or it is luck which form is better
     "float64": (0.0, 1e-12, 1e-9, -1e-7, 1e-4), "float32": (0.0, 3e-5, 1e-4, -1e-3, 1e-2),
@@ -29,12 +27,10 @@ _DECADES = {"float64": 300.0, "float32": 36.0}  # beyond which a value is close 
 
 
 class Points:
-    """Sample points: an array a leaf. ``moderate`` marks those where no leaf is extreme, zero or near another, ``finite`` those
-    where none is infinite."""
+    """Sample points: an array a leaf. ``moderate`` marks those where no leaf is extreme, zero or near another."""
 
     def __init__(self, values: list[Array], moderate: Array) -> None:
         self.values, self.moderate = values, moderate
-        self.finite = np.all([np.isfinite(v) for v in values], axis=0) if values else np.ones(len(moderate), bool)
 
 
 @lru_cache(maxsize=64)
