@@ -422,6 +422,8 @@ def test_algebra_of_matrices(text: str, simpler: str) -> None:
     (lambda F, x, a: sg.norm(F @ x), "F.T @ ((F @ x)/norm(F @ x))"),
     (lambda F, x, a: sg.norm(x) ** 3, "3*norm(x)*x"),
     (lambda F, x, a: sg.exp(-sg.norm(x - a) ** 2), "-2*exp(-norm(x - a)**2)*(x - a)"),
+    (lambda F, x, a: sg.sum(sg.norm(F * x, axis=1) ** 2), "2*sum(F**2 * x, axis=0)"),
+    (lambda F, x, a: sg.norm(x - a) / 2 + sg.norm(a - x) / 2, "((x - a)/norm(x - a) - (a - x)/norm(a - x))/2"),
 ])  # fmt: skip
 def test_a_direction_is_a_quotient_and_zero_at_zero(length: Callable[..., Expr], text: str) -> None:
     F, x, a = sg.symbol("F", ("m", "n")), sg.symbol("x", "n"), sg.symbol("a", "n")

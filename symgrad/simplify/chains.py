@@ -108,10 +108,10 @@ def is_symmetric(e: Expr, depth: int = _DEPTH) -> bool:
     """Whether a matrix is plainly its own transpose: ``X.T @ X``, ``A + A.T``, and what is made of such."""
     e = see(e)
     name = e.op.name
-    if e.ndim != 2:
+    if e.ndim != 2 or e.shape[0] != e.shape[1]:
         return False
     if name in ("eye", "embed_diagonal"):
-        return not e.params.get("offset", 0) and e.shape[0] == e.shape[1]
+        return not e.params.get("offset", 0)
     if depth == 0:
         return False
     if name in ("inv", "neg", "transpose"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from symgrad.expr import Expr, constant, symbol
+from symgrad.ops.movement import reshape_to
 from symgrad.simplify.rewriting import CHEAPER, Rule, do, number, see
 
 __all__ = ["NORMS", "without_factor"]
@@ -15,8 +16,13 @@ def without_factor(e: Expr, factor: Expr, depth: int = _DEPTH) -> Expr | None:
     if see(e) is factor:
         return constant(1)
     name = e.op.name
-    if depth == 0 or name not in ("mul", "div", "neg", "pow"):
+    if depth == 0 or name not in ("mul", "div", "neg", "pow", "reshape"):
         return None
+    if name == "reshape":
+        if factor.op.name != name or (factor.shape, factor.args[0].shape) != (e.shape, e.args[0].shape):
+            return None
+        rest = without_factor(e.args[0], see(factor.args[0]), depth - 1)
+        return rest if rest is None or number(rest) is not None else reshape_to(rest, e.shape)
     if name == "pow":
         exponent = number(e.args[1])
         if see(e.args[0]) is not factor or exponent is None or exponent < 2 or exponent != int(exponent):
@@ -36,10 +42,16 @@ def _in_place_of(product: Expr, k: int, rest: Expr) -> Expr:
     return do(product.op.name, *[rest if j == k else a for j, a in enumerate(product.args)])
 
 
+def _is_length(e: Expr) -> bool:
+    """A norm, or norms that stand along other axes."""
+    e = see(e)
+    return (e.args[0] if e.op.name == "reshape" else e).op.name == "norm"
+
+
 def _norm_times_direction(e: Expr) -> Expr | None:
     """``2*norm(x)*(x/norm(x))`` is ``2*x``, also where ``x`` is 0."""
     for direction, other in (e.args[::-1], e.args):
-        if direction.op.name == "ratio" and see(direction.args[1]).op.name == "norm":
+        if direction.op.name == "ratio" and _is_length(direction.args[1]):
             rest = without_factor(other, see(direction.args[1]))
             if rest is not None:
                 return direction.args[0] if number(rest) == 1 else do("mul", rest, direction.args[0])
@@ -49,7 +61,7 @@ def _norm_times_direction(e: Expr) -> Expr | None:
 def _ratio_cancels(e: Expr) -> Expr | None:
     """``(2*norm(x)*A)/norm(x)`` is ``2*A``."""
     above, below = e.args
-    return without_factor(above, see(below)) if see(below).op.name == "norm" else None
+    return without_factor(above, see(below)) if _is_length(below) else None
 
 
 def _length_and_direction() -> tuple[Expr, Expr]:

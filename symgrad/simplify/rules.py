@@ -65,6 +65,7 @@ ALGEBRA: tuple[Pattern, ...] = (
     Pattern("subtract a negative",   CHEAPER,  "x - -y",                "x + y"),
     Pattern("x + y - y",             CHEAPER,  "(x + y) - y",           "x"),
     Pattern("x - y + y",             CHEAPER,  "(x - y) + y",           "x"),
+    Pattern("difference turned round", CHEAPER, "(x - y) - (y - x)",   "2*(x - y)"),
     Pattern("double negation",       CHEAPER,  "--x",                   "x"),
     Pattern("negative difference",   CHEAPER,  "-(x - y)",              "y - x"),
     # products
