@@ -62,6 +62,7 @@ SIMPLER = [
     (2 * sg.sin(x) * sg.cos(x), sg.sin(2 * x)),
     (x * y / (x * z), y / z),
     (y / (x + y) - x * (y / (x + y)) / (x + y), (y / (x + y)) ** 2),
+    (1 / (x + y) - y / (x + y) / (x + y), x / (x + y) / (x + y)),
     (v * y + v * z, None),
     (sg.tanh(x) * y + sg.tanh(x) * z, None),
 ]

@@ -26,7 +26,7 @@ from symgrad.simplify.cost import elements, node_cost
 from symgrad.simplify.identities import identical
 from symgrad.simplify.in_place import changed_in_place
 from symgrad.simplify.monomials import gatherings
-from symgrad.simplify.products import products_shared
+from symgrad.simplify.products import divided_in_turn, products_shared
 from symgrad.simplify.rewriting import Application, fit, with_args
 
 __all__ = ["WORTH", "Store", "forget", "set_store", "simplify_islands"]
@@ -39,7 +39,7 @@ _TIDIED = 3.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, KNOWN, THEIRS = "gather factors and terms", "identities of functions and polynomials", "algebra by SymPy"  # who found a form
-_REVISION = 16  # of what is decided here: part of the key under which results are remembered
+_REVISION = 17  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
@@ -358,6 +358,8 @@ class _Choice:
         self.refused = next(filter(None, reasons), self.refused)
         if not any(reasons):
             self.best, self.price, self.by = trial, price, by
+        elif (in_turn := divided_in_turn(trial)) != trial:
+            self._try(in_turn, by)
 
     def _checked(self, i: int, form: Expr) -> str:
         if (i, form) not in self.checked:

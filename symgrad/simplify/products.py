@@ -6,13 +6,14 @@ The last step of gathering: ``-n*exp(-m*g*x/k)*g*x/k`` is ``t = -g*x/k; n*exp(m*
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 from symgrad.expr import CONSTANT, Expr, constant, symbol, topological
 from symgrad.simplify.cost import cost
 from symgrad.simplify.rewriting import do, number, with_args
 
-__all__ = ["products_shared"]
+__all__ = ["divided_in_turn", "products_shared"]
 
 MAX_PRODUCTS = 16  # whose factors are compared with each other
 _PRODUCT = frozenset({"mul", "div", "neg"})
@@ -184,3 +185,40 @@ def _multiplied(factors: Factors, new: Mapping[Expr, Expr]) -> Expr:
     result = above if above is not None else constant(1)
     result = result if under is None else do("div", result, under)
     return do("neg", result) if _MINUS in factors else result
+
+
+# --- divisors --------------------------------------------------------------------------------------
+
+
+def divided_in_turn(roots: Sequence[Expr]) -> list[Expr]:
+    """The roots with divisions by products and squares as one division after the other: no product of divisors can overflow.
+
+    >>> import symgrad as sg
+    >>> x, y, z = sg.symbols("x y z")
+    >>> divided_in_turn([x / (y * z), x / (x + y)**2])
+    [x/y/z, x/(x + y)/(x + y)]
+    """
+    new: dict[Expr, Expr] = {}
+    for node in topological(*roots):
+        args = [new[a] for a in node.args]
+        divisors = _divisors(args[1]) if node.op.name == "div" else []
+        if len(divisors) > 1:
+            new[node] = reduce(lambda quotient, divisor: do("div", quotient, divisor), divisors, args[0])
+        else:
+            new[node] = with_args(node, args)
+    return [new[r] for r in roots]
+
+
+def _divisors(e: Expr) -> list[Expr]:
+    """The factors of a divisor, a square as two."""
+    found: list[Expr] = []
+    waiting = [e]
+    while waiting:
+        factor = waiting.pop()
+        if factor.op.name == "mul":
+            waiting.extend(reversed(factor.args))
+        elif factor.op.name == "square" or (factor.op.name == "pow" and number(factor.args[1]) == 2):
+            waiting += [factor.args[0]] * 2
+        else:
+            found.append(factor)
+    return found
