@@ -712,11 +712,17 @@ def free_symbols(*roots: Expr) -> Any:
 
 
 def derived_from(written: Sequence[Expr], results: Sequence[Expr]) -> None:
-    """Marks results as derived from what the user wrote. It is no part of the structure: the node is the same one."""
+    """Marks results as derived from what the user wrote, those apart that the user wrote, too.
+
+    It is no part of the structure: the node is the same one.
+    """
+    users = set(topological(*written))
     for result in results:
+        if result in users:
+            continue
         if result.op is CONSTANT:
             _put_origin(result, (result,))
-        elif result.args and result not in written:
+        elif result.args:
             _put_origin(result, tuple(written))
 
 

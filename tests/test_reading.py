@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 
 import numpy as np
@@ -116,6 +117,14 @@ def test_gradients_print_as_they_are_read(written: str) -> None:
     given = {s: 0.3 + 0.17 * k for k, s in enumerate(symbols)}
     back = sg.parse(str(gradient))
     assert float(evaluate(back, {s: given[s] for s in back.free_symbols})) == pytest.approx(float(evaluate(gradient, given)), rel=1e-13)
+
+
+def test_a_derivative_that_stands_in_the_formula_reads_as_it_stands_there() -> None:
+    h, w = sg.symbols("h w")
+    y = h / (2 * sg.constant(math.pi)) * w
+    before = str(y)
+    assert sg.grad(y, w) is y.args[0]
+    assert str(y) == before and sg.parse(before) is y
 
 
 def test_what_is_printed_is_not_what_is_kept() -> None:

@@ -143,9 +143,12 @@ def _simplify(roots: Sequence[Expr], islands: bool, record: list[Application] | 
         after = simplify_islands(simpler, tidy=local, worth=worth, record=record)
         if after != simpler:
             simpler = local(after, record)
+    derived: dict[tuple[Expr, ...], list[Expr]] = {}  # a derivative, simplified, is one still
     for root, new in zip(roots, simpler, strict=True):
-        if root.origin:  # a derivative, simplified, is one still
-            derived_from(root.origin, [new])
+        derived.setdefault(root.origin, []).append(new)
+    for origin, forms in derived.items():
+        if origin:
+            derived_from(origin, forms)
     return simpler
 
 

@@ -87,8 +87,8 @@ class _Table:
         old, new = old[left], new[left]
         if np.any(np.isnan(new)):
             return "NaN where the old form is none"
-        if np.any(np.isinf(new) & np.isfinite(old)):
-            return "infinite where the old form is finite"
+        if np.any(infinite := np.isinf(new)):
+            return "infinite where the old form is finite" if np.any(np.isfinite(old[infinite])) else "an infinity of the other sign"
         verdict = self._verdict_in_wide(before, after, left, old, new)
         if np.any(verdict < 0):
             return "less accurate"

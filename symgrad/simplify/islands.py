@@ -39,7 +39,7 @@ _TIDIED = 3.0  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, KNOWN, THEIRS = "gather factors and terms", "identities of functions and polynomials", "algebra by SymPy"  # who found a form
-_REVISION = 17  # of what is decided here: part of the key under which results are remembered
+_REVISION = 18  # of what is decided here: part of the key under which results are remembered
 
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
