@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ _REVISION = 18  # of what is decided here: part of the key under which results a
 CostModel = Callable[[Sequence[Expr]], float]
 Tidy = Callable[[list[Expr]], list[Expr]]
 Report = dict[str, Any]
+Identity = tuple[tuple[Expr, ...], tuple[str, ...]]  # forms, and the ranges of their placeholders
 
 
 class Store(Protocol):
@@ -55,7 +56,7 @@ class Store(Protocol):
 
 
 _store: Store | None = None
-_remembered: dict[str, str] = {}
+_remembered: dict[Identity, Report] = {}
 _REMEMBER_AT_MOST = 4096
 
 
@@ -131,7 +132,8 @@ class Island:
     """A region in canonical form: outputs over placeholder symbols.
 
     ``outputs``: nodes of the graph. ``leaves``: nodes that enter. ``placeholders``: symbols in their place, of ``ranges``.
-    ``forms``: the outputs over the placeholders. ``key``: what the island is, and what decides about it.
+    ``forms``: the outputs over the placeholders. ``identity``: what the island is; ``key``: the same, and what decides about it, for
+    other processes.
     """
 
     def __init__(self, outputs: list[Expr], inside: set[Expr]) -> None:
@@ -159,8 +161,12 @@ class Island:
             if node not in form:
                 form[node] = node if _is_number(node) else apply(node.op, *[form[a] for a in node.args], **node.params)
         self.forms = [form[o] for o in outputs]
+        self.identity = (tuple(self.forms), tuple(self.ranges))
+
+    @cached_property
+    def key(self) -> str:
         described = json.dumps([_REVISION, _sympy_version(), MAX_OPERATIONS, self.ranges, write_forms(self.forms, self.placeholders)])
-        self.key = blake2b(described.encode(), digest_size=20).hexdigest()
+        return blake2b(described.encode(), digest_size=20).hexdigest()
 
     def possible_gain(self) -> float:
         """What a simpler form may save at most: every output takes an operation, and to join n leaves takes n - 1."""
@@ -280,7 +286,7 @@ def _simplified(island: Island, cost: CostModel, tidy: Tidy, tally: _Tally) -> d
         if "temporary" in record:
             tally.left = 0  # SymPy hangs: no second one
         else:
-            _remember(island.key, record, island.placeholders)
+            _remember(island, record)
     if "reason" in record:
         tally.refuse(record["reason"])
         return None
@@ -427,9 +433,9 @@ def read_forms(record: Any, placeholders: Sequence[Expr]) -> list[Expr]:
 
 
 def _recall(island: Island) -> dict[str, Any] | None:
-    text = _remembered.get(island.key)
-    if text is None and _store is not None:
-        text = _store.load(island.key)
+    if island.identity in _remembered:
+        return _remembered[island.identity]
+    text = _store.load(island.key) if _store is not None else None
     if text is None:
         return None
     try:
@@ -444,13 +450,13 @@ def _recall(island: Island) -> dict[str, Any] | None:
     return {"forms": forms, "by": str(record.get("by", THEIRS))}
 
 
-def _remember(key: str, record: dict[str, Any], placeholders: Sequence[Expr]) -> None:
-    text = json.dumps(record if "reason" in record else {**write_forms(record["forms"], placeholders), "by": record["by"]})
+def _remember(island: Island, record: dict[str, Any]) -> None:
     if len(_remembered) >= _REMEMBER_AT_MOST:
         _remembered.clear()
-    _remembered[key] = text
+    _remembered[island.identity] = record
     if _store is not None:
-        _store.store(key, text)
+        kept = record if "reason" in record else {**write_forms(record["forms"], island.placeholders), "by": record["by"]}
+        _store.store(island.key, json.dumps(kept))
 
 
 # --- putting back ----------------------------------------------------------------------------------
