@@ -25,7 +25,7 @@ POINT = (0.75, 1.25, 0.5, 1.5, 0.875, 1.125, 0.625, 1.375, 0.8125)  # the values
 def cases(full: bool) -> Sequence[Case]:
     bars = (at_most(0.1, "sympy"), at_most(0.1, "sympy", of=WITH_FORMULA))
     return [
-        Case(group, {"group": group, "full": full}, unit="group", tolerance=1e-6, rounds=1, bars=bars)
+        Case(group, {"group": group, "full": full}, unit="group", tolerance=1e-6, rounds=3, bars=bars)
         for group in ("feynman", "activations", "losses", "random")
     ]
 
