@@ -182,7 +182,14 @@ where: Ternary = ternary("where", "a where the condition holds, b elsewhere; the
 
 def counting(function: Callable[..., Any]) -> Callable[..., Any]:
     """The NumPy function with booleans counted as 0 and 1."""
-    return lambda *values: function(*(v.astype(np.int64) if v.dtype == np.bool_ else v for v in map(np.asarray, values)))
+
+    def counted(*values: Any) -> Any:
+        for v in values:
+            if type(v) is not np.ndarray or v.dtype.kind == "b":
+                return function(*(v.astype(np.int64) if v.dtype == np.bool_ else v for v in map(np.asarray, values)))
+        return function(*values)
+
+    return counted
 
 
 def is_whole(value: Any) -> bool:

@@ -35,7 +35,7 @@ MAX_OPERATIONS = 40  # an island
 MAX_SEEN = 200  # operations that SymPy sees in one call; the islands beyond stay as they are
 MAX_STEPS = 3  # changes in place, one after the other
 MAX_CONES = 100  # outputs of a large region that are looked at one by one
-_TIDIED = 3.0  # operations that local rules may still take from a candidate
+_TIDIED = 1.5  # operations that local rules may still take from a candidate
 SECONDS = 10.0  # an island; only when SymPy hangs
 WORTH = 0.1  # the part of all work that an island must be able to save before a compiler hands it to SymPy
 OURS, KNOWN, THEIRS = "gather factors and terms", "identities of functions and polynomials", "algebra by SymPy"  # who found a form
@@ -344,6 +344,8 @@ class _Choice:
         for price, _, forms in ranked:
             if price > self.price + _TIDIED:
                 break
+            if forms == tuple(self.best):
+                continue
             tidy = tuple(self.tidy(list(forms)))
             if tidy not in tidied:
                 tidied[tidy] = None
