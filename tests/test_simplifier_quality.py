@@ -165,7 +165,7 @@ def bits_lost(value: float, exact: Any) -> float:
 @pytest.mark.slow
 def test_bits_lost_before_and_after() -> None:
     """At moderate points and extreme ones, by mpmath at 60 digits; at 1500 where the forms differ: more may cancel there than 60 hold."""
-    before, after = [], []
+    before, after, roots = [], [], []
     for d in all_derivatives():
         symbols = list(d.formula.free_symbols)
         at = points(len(symbols))
@@ -175,20 +175,22 @@ def test_bits_lost_before_and_after() -> None:
             if exact is not None:
                 before.append(bits_lost(old, exact))
                 after.append(bits_lost(new, exact))
+                roots.append(exact == 0)
     old_bits, new_bits = np.array(before), np.array(after)
     worse = new_bits > np.log2(2.0 ** np.minimum(old_bits, 60) + 4)
     better = old_bits > np.log2(2.0 ** np.minimum(new_bits, 60) + 4)
     accurate = old_bits <= 3
+    lost_entirely = (new_bits[accurate] == 64) & ~np.array(roots)[accurate]  # at a root all digits are, unless rounding errors cancel
     print(f"\n{len(before)} points; bits lost, median, mean, 99 %: before {np.median(old_bits):.2f} {old_bits.mean():.2f} "
           f"{np.percentile(old_bits, 99):.1f}, after {np.median(new_bits):.2f} {new_bits.mean():.2f} {np.percentile(new_bits, 99):.1f}; "
           f"by more than 4 ulp: worse at {worse.mean():.2%}, better at {better.mean():.2%}; "
           f"worse where the chain rule is accurate to 3 bits: {worse[accurate].mean():.2%}, of them lost entirely: "
-          f"{(new_bits[accurate] == 64).mean():.2%}")  # fmt: skip
+          f"{lost_entirely.mean():.2%}")  # fmt: skip
     assert np.median(new_bits) <= np.median(old_bits) + 0.1
     assert new_bits.mean() <= old_bits.mean()
     assert worse.mean() < better.mean() / 2
     assert worse[accurate].mean() < 0.001  # beside cancellations, where that the chain rule is accurate is luck, see below
-    assert not (new_bits[accurate] == 64).any()
+    assert not lost_entirely.any()
 
 
 def test_luck_near_a_cancellation_is_no_accuracy() -> None:
