@@ -20,6 +20,7 @@ from symgrad.show.layout import Layout, Script, seen
 from symgrad.show.matrix_forms import matrix_form
 from symgrad.simplify.present import rank
 from symgrad.simplify.rewriting import number, with_args
+from symgrad.simplify.terms import count_uses
 
 __all__ = ["as_read", "plainly", "readable", "settled"]
 
@@ -87,9 +88,7 @@ class _Reading:
     def shared(self) -> set[Expr]:
         """What several formulas or nodes use, but for signs, reciprocals and products of two names, which are read with what they
         belong to."""
-        uses = dict.fromkeys(self.order, 0)
-        for node in (*self.roots, *(a for n in self.order for a in n.args)):
-            uses[node] += 1
+        uses = count_uses(self.roots, self.order)
         return {n for n, k in uses.items() if k > 1 and n.args and not _is_small(n)}
 
     def read(self, kept: set[Expr]) -> list[Expr]:

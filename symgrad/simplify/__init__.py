@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from symgrad.expr import Expr, as_expr, derived_from, rebuild, rewrite, topological
+from symgrad.expr import Expr, as_expr, derived_from, rebuild, topological
 from symgrad.simplify.collect import collect
 from symgrad.simplify.engine import Rewriter, RuleBook
 from symgrad.simplify.present import ORDER, present
@@ -31,7 +31,7 @@ from symgrad.simplify.rules import LATE, LOCAL
 from symgrad.simplify.stability import STABILITY
 from symgrad.simplify.terms import Survey
 
-__all__ = ["Application", "apply_local", "apply_rules", "shared_rules", "simplify", "strip_names"]
+__all__ = ["Application", "apply_local", "apply_rules", "shared_rules", "simplify"]
 
 _ROUNDS = 8  # local rules and collection in turn; two rounds are usual, none has been seen to need five
 
@@ -167,11 +167,6 @@ def _by_names(roots: list[Expr], record: list[Application] | None) -> list[Expr]
     if record is not None:
         record.extend(Application(ORDER, old, now) for old, now in zip(roots, new, strict=True) if now is not old)
     return new
-
-
-def strip_names(roots: Sequence[Expr]) -> list[Expr]:
-    """The roots without ``named`` nodes: for the compiler, which has no use for names."""
-    return rewrite(roots, lambda node, args: args[0] if node.op.name == "named" else rebuild(node, args))
 
 
 def finish(derivatives: Sequence[Expr], written: Iterable[Expr]) -> list[Expr]:

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from math import isfinite
 from typing import NamedTuple
 
 from symgrad.expr import Expr, constant, topological
 from symgrad.simplify.rewriting import do, number, with_args
-from symgrad.simplify.terms import built_sum, terms_of
+from symgrad.simplify.terms import PRODUCT, SUM, built_sum, count_uses, may_join, terms_of
 
 __all__ = ["changed_in_place"]
 
 MAX_ALONE = 4  # products that are changed one by one, besides all together
 MAX_POWER = 16
-_LEAST = 2.0**-64  # of numbers that are made one; none is larger than its reciprocal
-_PRODUCT = frozenset({"mul", "div", "neg"})
-_SUM = frozenset({"add", "sub", "neg"})
 _COSINE_OF = {"sin": "cos", "sinh": "cosh"}
 
 Place = tuple[Expr, int]  # an operand of a node
@@ -46,11 +42,9 @@ def changed_in_place(roots: Sequence[Expr]) -> Iterator[list[Expr]]:
     [-0.5 - 2*x**2, 18*a - 12*b]
     """
     order = topological(*roots)
-    uses = dict.fromkeys(order, 0)
-    for a in [*roots, *(a for n in order for a in n.args)]:
-        uses[a] += 1
+    uses = count_uses(roots, order)
     products = _products(order, uses)
-    sums = {a for n in order if n.op.name in _SUM for a in n.args if a.op.name in _SUM and uses[a] == 1 and a.shape == n.shape}
+    sums = {a for n in order if n.op.name in SUM for a in n.args if a.op.name in SUM and uses[a] == 1 and a.shape == n.shape}
     kinds: tuple[Callable[[_Product], _Change | None], ...] = (
         _double_angle, _half_argument, _without_pairs, _without_parts, _one_number_inside, _one_number,
         lambda found: _distributed(found, sums, uses),
@@ -115,9 +109,9 @@ class _Product:
             for i, a in enumerate(e.args):
                 power = -exponent if e.op.name == "div" and i == 1 else exponent
                 base, n = _as_power(a)
-                if abs(power) == 1 and (n > 1 or a.op.name not in _PRODUCT or uses[a] > 1):
+                if abs(power) == 1 and (n > 1 or a.op.name not in PRODUCT or uses[a] > 1):
                     self.outer.append(((e, i), power))
-                if base.op.name in _PRODUCT and uses[a] == uses[base] == 1 and a.shape == base.shape == top.shape:
+                if base.op.name in PRODUCT and uses[a] == uses[base] == 1 and a.shape == base.shape == top.shape:
                     inside.update((a, base))
                     waiting.append((base, power * n))
                 else:
@@ -135,7 +129,7 @@ def _products(order: Sequence[Expr], uses: Mapping[Expr, int]) -> list[_Product]
     found = []
     for top in reversed(order):
         base, n = _as_power(top)
-        if top not in inside and base.op.name in _PRODUCT and (n == 1 or (uses[base] == 1 and base.shape == top.shape)):
+        if top not in inside and base.op.name in PRODUCT and (n == 1 or (uses[base] == 1 and base.shape == top.shape)):
             found.append(_Product(top, uses, inside))
             inside.add(base)
     return found
@@ -232,11 +226,11 @@ def _one_number(found: _Product) -> _Change | None:
     total, operands = Fraction(1), dict[Place, Expr]()
     for place, exponent in found.factors:
         value = number(_at(place))
-        if value is None or _at(place).shape or not isfinite(value) or not _LEAST < abs(value) < 1 / _LEAST:
+        if value is None or _at(place).shape or not may_join(value):
             continue
         total *= Fraction(value) ** exponent
         operands[place] = constant(1)
-    if len(operands) < 2 or not _LEAST < abs(total) < 1 / _LEAST:
+    if len(operands) < 2 or not may_join(total):
         return None
     return _Change(operands, int(total) if total.denominator == 1 and abs(total) < 2**53 else float(total))
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Union
 from symgrad.expr import CONSTANT, Expr, constant, topological
 from symgrad.simplify.cost import power_cost
 from symgrad.simplify.rewriting import do, number, see
-from symgrad.simplify.terms import built_sum
+from symgrad.simplify.terms import built_sum, may_join
 
 __all__ = ["ONE", "Gatherer", "Identity", "Monomial", "Rational", "Terms", "gathered", "gatherings", "merged"]
 
@@ -23,7 +23,6 @@ MAX_POWER = 16
 MAX_TERMS = 12  # of a sum that is multiplied out
 MAX_REUSED = 48  # nodes that a product is compared with
 MAX_SHARED = 12  # nodes with several uses that are kept as they are in one of the ways
-_LEAST = 2.0**-64  # of numbers that are made one; none is larger than its reciprocal
 
 Rational = Union[int, Fraction]  # whole numbers mostly are int, which is many times faster
 Powers = dict[Expr, int]  # exponents in halves: 2 is the first power, 1 the root
@@ -480,11 +479,11 @@ def _one_number(x: Monomial) -> tuple[float | None, Monomial]:
     for base, power in x.powers.items():
         if base.op is CONSTANT and power % 2 == 0:
             inexact[base] = power
-    if not inexact or not all(_LEAST < abs(float(number(base) or 0)) < 1 / _LEAST for base in inexact):
+    if not inexact or not all(may_join(float(number(base) or 0)) for base in inexact):
         return None, x
     factor = float(reduce(lambda a, b: a * b, (Fraction(float(number(b) or 0)) ** (p // 2) for b, p in inexact.items()), x.coefficient))
     rest = Monomial(1, {base: power for base, power in x.powers.items() if base not in inexact})
-    return (factor, rest) if _LEAST < abs(factor) < 1 / _LEAST else (None, x)
+    return (factor, rest) if may_join(factor) else (None, x)
 
 
 def _written(x: Monomial) -> Expr:

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from symgrad.expr import CONSTANT, Expr, constant, symbol, topological
 from symgrad.simplify.cost import cost
 from symgrad.simplify.rewriting import do, number, with_args
+from symgrad.simplify.terms import PRODUCT, count_uses
 
 __all__ = ["divided_in_turn", "products_shared"]
 
 MAX_PRODUCTS = 16  # whose factors are compared with each other
-_PRODUCT = frozenset({"mul", "div", "neg"})
 _SIGN = constant(-1)  # stands for a minus sign among factors
 
 
@@ -47,16 +47,6 @@ def products_shared(roots: Sequence[Expr]) -> list[Expr]:
     return shared if cost(shared) < cost(best) else best
 
 
-def _uses(roots: Sequence[Expr], order: Sequence[Expr]) -> dict[Expr, int]:
-    uses = dict.fromkeys(order, 0)
-    for root in roots:
-        uses[root] += 1
-    for node in order:
-        for a in node.args:
-            uses[a] += 1
-    return uses
-
-
 # --- signs -----------------------------------------------------------------------------------------
 
 
@@ -65,7 +55,7 @@ def _without_signs(roots: Sequence[Expr]) -> list[Expr]:
     order = topological(*roots)
     if not any(node.op.name == "neg" for node in order):
         return list(roots)
-    uses = _uses(roots, order)
+    uses = count_uses(roots, order)
     turned: dict[Expr, Expr] = {}  # a difference → the other way round
     dropped: set[Expr] = set()  # signs that are not needed then
     for node in order:
@@ -105,11 +95,11 @@ def _difference_in(product: Expr, uses: Mapping[Expr, int], turned: dict[Expr, E
 def _share(roots: Sequence[Expr]) -> list[Expr]:
     """The roots with what several products have in common as a node of its own."""
     order = topological(*roots)
-    if sum(n.op.name in _PRODUCT for n in order) < 2:
+    if sum(n.op.name in PRODUCT for n in order) < 2:
         return list(roots)
-    uses = _uses(roots, order)
-    inside = {a for n in order if n.op.name in _PRODUCT for a in n.args if a.op.name in _PRODUCT and uses[a] == 1 and a.shape == n.shape}
-    products = [n for n in order if n.op.name in _PRODUCT and n not in inside]
+    uses = count_uses(roots, order)
+    inside = {a for n in order if n.op.name in PRODUCT for a in n.args if a.op.name in PRODUCT and uses[a] == 1 and a.shape == n.shape}
+    products = [n for n in order if n.op.name in PRODUCT and n not in inside]
     if not 1 < len(products) <= MAX_PRODUCTS:
         return list(roots)
     factors = {n: _factors(n, inside) for n in products}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
-from typing import Union
+from fractions import Fraction
+from typing import Any, Union
 
 from symgrad.expr import Expr, constant, topological
 from symgrad.simplify.rewriting import Application, do, fit, number
 
 __all__ = [
     "ADDABLE", "LOOK_AT_MOST", "MODERATE", "PRODUCT", "SUM", "Number", "Pass", "Survey",
-    "built_sum", "fitted", "is_moderate", "plus", "terms_of", "times",
+    "built_sum", "count_uses", "fitted", "is_moderate", "may_join", "plus", "terms_of", "times",
 ]  # fmt: skip
 
 Number = Union[int, float]
@@ -55,6 +56,12 @@ def plus(a: Number, b: Number) -> Number | None:
     return total if exact else None
 
 
+def may_join(value: Number | Fraction) -> bool:
+    """Whether a number may be made one with others, rounded once: nothing overflows or loses digits on the way."""
+    size: Any = abs(value)
+    return bool(2.0**-64 < size < 2.0**64)
+
+
 def is_moderate(value: Number) -> bool:
     return 1 / MODERATE <= abs(value) <= MODERATE
 
@@ -68,6 +75,17 @@ def fitted(result: Expr, node: Expr) -> Expr:
 # --- one pass -------------------------------------------------------------------------------------------
 
 
+def count_uses(roots: Iterable[Expr], order: Sequence[Expr]) -> dict[Expr, int]:
+    """How often each of these nodes is an operand of another, or a root."""
+    uses = dict.fromkeys(order, 0)
+    for root in roots:
+        uses[root] += 1
+    for node in order:
+        for a in node.args:
+            uses[a] += 1
+    return uses
+
+
 class Survey:
     """What stands below some roots: the nodes in order, how often each is used, and the parts of larger sums and products.
 
@@ -77,12 +95,7 @@ class Survey:
     def __init__(self, roots: Sequence[Expr], order: Sequence[Expr] | None = None) -> None:
         self.roots = list(roots)
         self.order = topological(*roots) if order is None else order
-        self.uses = uses = dict.fromkeys(self.order, 0)
-        for root in roots:
-            uses[root] += 1
-        for node in self.order:
-            for a in node.args:
-                uses[a] += 1
+        self.uses = uses = count_uses(roots, self.order)
         self.inside: set[Expr] = set()  # what may be taken apart together with the node that uses it
         for node in self.order:
             if (parts := _PARTS.get(node.op.name)) is not None:
