@@ -257,6 +257,7 @@ def _with_transpose(first: Expr, second: Expr, sign: str) -> Expr | None:
                 return apply(first.op, *[first.args[k] if k == i else total for k in range(2)], **first.params)
     return None
 
+
 def _sum_of_products(e: Expr) -> Expr | None:
     """``A @ x + A.T @ x`` is ``(A + A.T) @ x``: one product for two, also where both are scaled alike."""
     one, two = _term(1, e.args[0]), _term(1 if e.op.name == "add" else -1, e.args[1])
